@@ -1,0 +1,35 @@
+"""fasthop: batch simulation of associative memories, ẏ = W g(y) − y + b, on all cores.
+
+Names are loaded when they are first used, so that `import fasthop` costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "fasthop.activations": ["Activation", "LeakyReLU", "ReLU", "Sigmoid", "SmoothLeakyReLU", "Tanh"],
+    "fasthop.energies": ["energy"],
+    "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "settle", "simulate"],
+    "fasthop.experiments.basins": ["basins"],
+    "fasthop.experiments.capacity": ["capacity"],
+    "fasthop.learning": ["hebb", "pseudo_inverse"],
+    "fasthop.memory": ["Memory"],
+    "fasthop.patterns": ["Uniform", "digit_images", "digit_means", "flip", "random_patterns"],
+    "fasthop.sweep.read": ["read"],
+    "fasthop.sweep.run": ["run"],
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = globals()[name] = getattr(import_module(_HOME[name]), name)
+        return value
+    raise AttributeError(f"module 'fasthop' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

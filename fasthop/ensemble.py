@@ -1,0 +1,313 @@
+"""Trajectories in batches: `simulate` for a time, `settle` to their ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from fasthop_kernels import ensemble as kernels
+from fasthop_kernels.lanes import MAX_LINES, lane_line
+from fasthop_kernels.steppers import EULER, RK4, Method
+
+from fasthop import checks
+from fasthop.memory import Memory
+from fasthop.runtime import all_threads
+
+
+class _Scheme(NamedTuple):
+    """A method and the largest h (1 − λ) for which it is stable at a real eigenvalue λ of the Jacobian W Λ."""
+
+    method: Method
+    limit: float
+
+
+METHODS = {"euler": _Scheme(EULER, 2.0), "rk4": _Scheme(RK4, 2.785293563405282)}
+
+#: The default step is this share of the largest stable one: half of it makes the fastest mode decay without ringing
+#: (RK4: by .29 a step) and leaves room for what the eigenvalue estimate misses.
+SAFETY = 0.5
+
+#: Kinds of ends, in the order of the kernels' codes.
+KINDS = ("settled", "unsettled", "diverged", "not_finite")
+
+#: Smallest tolerance that rounding lets a trajectory reach, in units of the dtype's epsilon.
+_FLOOR = 8.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Ends:
+    """Where trajectories end.
+
+    Attributes
+    ----------
+    state : float array, shape (B, N) or (K, B, N)
+        The state at the end; where it is not finite, as it was found.
+    status : int8 array, shape (B,) or (K, B)
+        Index into `KINDS`: settled, unsettled, diverged, not_finite.
+    residual : float array, shape (B,) or (K, B)
+        max|W g(y) − y + b| / max(1, max|y|) at the end.
+    time : float64 array, shape (B,) or (K, B)
+        Time taken: steps × dt.
+    steps : int64 array, shape (B,) or (K, B)
+    dt : float64 array, shape () or (K,)
+    paid : int
+        Lane-steps computed for all trajectories together; `steps.sum() + steps.size` are the ones needed.
+    """
+
+    state: np.ndarray
+    status: np.ndarray
+    residual: np.ndarray
+    time: np.ndarray
+    steps: np.ndarray
+    dt: np.ndarray
+    paid: int
+
+    @property
+    def settled(self) -> np.ndarray:
+        """Whether the residual fell to the tolerance."""
+        return self.status == kernels.SETTLED
+
+    @property
+    def kind(self) -> np.ndarray:
+        """`status` in words."""
+        return np.array(KINDS)[self.status]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per trajectory: memory (for K memories), kind, residual, time, steps and the state y0, y1, …."""
+        flat = self.state.reshape(-1, self.state.shape[-1])
+        columns: dict[str, Any] = {}
+        if self.status.ndim == 2:
+            columns["memory"] = np.repeat(np.arange(self.status.shape[0]), self.status.shape[1])
+        columns["kind"] = pd.Categorical.from_codes(self.status.reshape(-1).tolist(), categories=list(KINDS))
+        for name in ("residual", "time", "steps"):
+            columns[name] = getattr(self, name).reshape(-1)
+        columns |= {f"y{i}": flat[:, i] for i in range(flat.shape[1])}
+        return pd.DataFrame(columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trajectories:
+    """Trajectories over a fixed time.
+
+    Attributes
+    ----------
+    state : float array, shape (B, N) or (K, B, N)
+        The state at `t_end`.
+    states : float array, shape (T, B, N) or (T, K, B, N), or None
+        The states at `times`, where `save_at` was given.
+    times : float64 array, shape (T,), or None
+    finite : bool array, shape (B,) or (K, B)
+        Whether the trajectory stayed finite; one that did not keeps the state in which that was found.
+    """
+
+    state: np.ndarray
+    states: np.ndarray | None
+    times: np.ndarray | None
+    finite: np.ndarray
+
+
+def simulate(
+    memory: Memory,
+    starts: Any,
+    *,
+    t_end: float,
+    dt: float,
+    method: str = "rk4",
+    save_at: Any = None,
+) -> Trajectories:
+    """Integrate every start over the same time with a fixed step.
+
+    Parameters
+    ----------
+    memory : Memory
+    starts : array_like, shape (B, N); for K memories (K, B, N)
+    t_end, dt : float
+        Dimensionless time and step. `t_end`, and every entry of `save_at`, must be a whole number of steps.
+    method : {"rk4", "euler"}
+    save_at : array_like, shape (T,), optional
+        Ascending times at which the states are kept.
+
+    Returns
+    -------
+    Trajectories
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where shapes do not fit, a number is not finite, or a time is no whole number of steps.
+
+    Warns
+    -----
+    RuntimeWarning
+        Where a trajectory does not stay finite, with the number of them.
+    """
+    state = _starts(memory, starts)
+    h = checks.real("dt", dt, above=0)
+    total = _steps("t_end", checks.real("t_end", t_end, least=0), h)
+    marks, times = np.array([total]), None
+    if save_at is not None:
+        times = checks.real_array("save_at", save_at, np.float64, shape=("T",))
+        marks = np.array([_steps(f"save_at[{i}]", time, h) for i, time in enumerate(times)] + [total], np.int64)
+        if (np.diff(marks) < 0).any() or marks[0] < 0:
+            raise ValueError("save_at must ascend from 0 or more to t_end or less.")
+    scheme = METHODS[checks.one_of("method", method, METHODS)]
+
+    saved, done = [], 0
+    finite = np.ones(state.shape[:-1], bool)
+    for mark in marks:
+        if mark > done:
+            ends = integrate(memory, state, scheme.method, h, mark - done, tolerance=-1.0, escape=math.inf)
+            # A trajectory that left the finite numbers stays as it was found: its next call ends at once.
+            state, done = ends.state, mark
+            finite &= ends.status != kernels.NOT_FINITE
+        saved.append(state)
+    if not finite.all():
+        warnings.warn(f"{(~finite).sum()} of {finite.size} trajectories did not stay finite.", RuntimeWarning, 2)
+    return Trajectories(state, None if times is None else np.array(saved[:-1]), times, finite)
+
+
+def settle(
+    memory: Memory,
+    starts: Any,
+    *,
+    tolerance: float | None = None,
+    t_max: float = 1e4,
+    dt: float | None = None,
+    method: str = "rk4",
+    escape: float = 1e9,
+) -> Ends:
+    """Integrate every start until it is steady, each on its own clock.
+
+    Parameters
+    ----------
+    memory : Memory
+    starts : array_like, shape (B, N); for K memories (K, B, N)
+    tolerance : float, optional
+        Settled where max|W g(y) − y + b| ≤ tolerance · max(1, max|y|). By default 1e-10, in float32 1e-5.
+    t_max : float
+        Dimensionless time after which a trajectory counts as unsettled.
+    dt : float, optional
+        The step; by default half the largest stable one, from a bound on the Jacobian (`default_step`).
+    method : {"rk4", "euler"}
+    escape : float
+        A trajectory has diverged where max|y| exceeds this.
+
+    Returns
+    -------
+    Ends
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where shapes do not fit, a number is not finite, or the tolerance is below what rounding allows.
+    """
+    state = _starts(memory, starts)
+    name = checks.one_of("method", method, METHODS)
+    single = memory.dtype == np.float32
+    goal = (1e-5 if single else 1e-10) if tolerance is None else checks.real("tolerance", tolerance, above=0)
+    floor = _FLOOR * float(np.finfo(memory.dtype).eps)
+    if goal < floor:
+        raise ValueError(f"tolerance must be at least {floor:.2g} in {memory.dtype.name}; got {goal:g}.")
+    h = default_step(memory, name) if dt is None else checks.real("dt", dt, above=0)
+    most = np.maximum(np.ceil(checks.real("t_max", t_max, above=0) / h * (1 - 1e-12)), 1)
+    return integrate(
+        memory,
+        state,
+        METHODS[name].method,
+        h,
+        most,
+        tolerance=goal,
+        escape=checks.real("escape", escape, above=0),
+    )
+
+
+def default_step(memory: Memory, method: str = "rk4") -> np.ndarray:
+    """Return the step that `settle` takes by default, shape () or (K,).
+
+    Half of limit/(1 − λ), with λ ≤ 0 a lower bound on the eigenvalues of the Jacobian W Λ and the limit of the method
+    on the real axis (2 for Euler, 2.785 for RK4). For symmetric W, λ is λ_min(W) max Λ; otherwise −√(‖W‖₁‖W‖_∞) max Λ.
+    """
+    limit = METHODS[checks.one_of("method", method, METHODS)].limit
+    h = SAFETY * limit / (1.0 - memory.slowest_rate)
+    return np.asarray(h[0] if memory.count is None else h)
+
+
+def integrate(
+    memory: Memory,
+    starts: np.ndarray,
+    method: Method,
+    dt: Any,
+    most_steps: Any,
+    *,
+    tolerance: float,
+    escape: float,
+    lanes: int | None = None,
+) -> Ends:
+    """Run the ensemble kernel on starts that fit the memory; `lanes` is the widest tile, and not seen in the results."""
+    kind, n = memory.dtype, memory.neurons
+    memories = memory.count or 1
+    flat = np.ascontiguousarray(starts, kind).reshape(-1, n)
+    count = flat.shape[0]
+    h = np.broadcast_to(np.asarray(dt, np.float64), (memories,))
+    limits = kernels.Limits(
+        step=h.astype(kind),
+        most_steps=np.array(np.broadcast_to(np.asarray(most_steps), (memories,)), np.int64),
+        tolerance=kind.type(tolerance),
+        escape=kind.type(escape),
+    )
+    ends = kernels.Ends(
+        state=np.empty((count, n), kind),
+        status=np.empty(count, np.int8),
+        residual=np.empty(count, kind),
+        steps=np.empty(count, np.int64),
+    )
+    first = np.arange(memories + 1, dtype=np.int64) * (count // memories)
+    with all_threads() as workers:
+        floats, integers = kernels.workspace(n, workers, kind)
+        paid = np.zeros(workers, np.int64)
+        kernels.run(
+            memory.tables,
+            Method(method.ahead.astype(kind), method.weight.astype(kind)),
+            limits,
+            flat,
+            first,
+            np.zeros(memories, np.int64),
+            lanes or MAX_LINES * lane_line(kind),
+            floats,
+            integers,
+            ends,
+            paid,
+        )
+    shape = starts.shape[:-1]
+    steps = ends.steps.reshape(shape)
+    return Ends(
+        state=ends.state.reshape(starts.shape),
+        status=ends.status.reshape(shape),
+        residual=ends.residual.reshape(shape),
+        time=steps * (h[0] if memory.count is None else h[:, None]),
+        steps=steps,
+        dt=np.array(h[0] if memory.count is None else h),
+        paid=int(paid.sum()),
+    )
+
+
+def _starts(memory: Memory, starts: Any) -> np.ndarray:
+    due: tuple[int | str, ...] = ("B", memory.neurons)
+    if memory.count is not None:
+        due = (memory.count, *due)
+    array = checks.real_array("starts", starts, memory.dtype, shape=due)
+    if array.shape[-2] == 0:
+        raise ValueError("starts must hold at least one state; got none.")
+    return array
+
+
+def _steps(name: str, time: float, dt: float) -> int:
+    """Return time / dt where that is a whole number, up to 1e-9 of a step."""
+    steps = round(time / dt)
+    if abs(time / dt - steps) > 1e-9 * max(1, steps):
+        raise ValueError(f"{name} must be a whole number of steps dt = {dt:g}; got {time:g} = {time / dt:.6g} steps.")
+    return steps

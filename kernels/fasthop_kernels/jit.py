@@ -1,0 +1,101 @@
+"""The two house decorators, and an on-disk cache that cannot return stale code.
+
+Numba keys a cached function by the file it stands in. A kernel that calls another module would therefore go on
+returning old numbers after that module was edited or upgraded. Here every cache entry is named by a digest of all
+kernel sources, so an entry is found only by exactly the code that made it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+try:
+    import fcntl
+except ImportError:  # Windows: numba's own guard against simultaneous writers has to do
+    fcntl = None  # type: ignore[assignment]
+
+# FMA contraction and unsigned zero only: no reassociation and no assumption that numbers are finite, because the
+# labels of basins depend on rounding and NaN is an answer.
+FASTMATH = {"contract", "nsz"}
+
+
+def _digest(folder: pathlib.Path) -> str:
+    """Hash of every source file below `folder`, names included."""
+    sha = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        sha.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        sha.update(path.read_bytes() + b"\0")
+    return sha.hexdigest()
+
+
+#: Digest of the sources of all kernels; part of the identity of every compiled binary.
+SOURCES = _digest(pathlib.Path(__file__).parent)
+
+
+class _SourceKeyedCache(FunctionCache):
+    """Numba's function cache with the digest of all kernel sources in its file names."""
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func)
+        self._base = self._impl.filename_base
+        self._cache_file = IndexDataCacheFile(self._cache_path, f"{self._base}-{SOURCES[:16]}", SOURCES)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        # Numba reads the index, picks a file number and writes both without a lock: two processes that compile two
+        # dtypes at once can end with one dtype's code under the other's name.
+        try:
+            with self._only_writer():
+                super().save_overload(sig, data)
+                self._remove_stale()
+        except OSError:
+            pass  # a full or vanished cache disk costs the next start its compile time, never this run its result
+
+    @contextlib.contextmanager
+    def _only_writer(self) -> Iterator[None]:
+        os.makedirs(self._cache_path, exist_ok=True)
+        if fcntl is None:
+            yield
+            return
+        with open(os.path.join(self._cache_path, "fasthop.lock"), "w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def _remove_stale(self) -> None:
+        for path in glob.glob(os.path.join(glob.escape(self._cache_path), glob.escape(self._base) + "-*.nb[ci]")):
+            if SOURCES[:16] not in os.path.basename(path):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+
+def _cached(function: Callable[..., Any]) -> Callable[..., Any]:
+    if numba.config.DISABLE_JIT:
+        return function
+    try:
+        function._cache = _SourceKeyedCache(function.py_func)  # type: ignore[attr-defined]
+    except RuntimeError:
+        pass  # neither the package nor the user's cache folder is writable: compile in memory
+    return function
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that is called from other kernels."""
+    return _cached(numba.njit(fastmath=FASTMATH, error_model="numpy")(function))
+
+
+def formula(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a scalar formula, inlined by numba into the loop that calls it."""
+    return numba.njit(fastmath=FASTMATH, error_model="numpy", inline="always")(function)
+
+
+def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile an entry point whose `prange` runs on all threads."""
+    return _cached(numba.njit(fastmath=FASTMATH, error_model="numpy", parallel=True)(function))

@@ -1,0 +1,29 @@
+"""A memory as the kernels see it: tables and flat arrays, so that one binary per dtype serves every memory."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Tables(NamedTuple):
+    """K memories of one structure and N neurons, each with numbers of its own.
+
+    Attributes
+    ----------
+    layers : int64 array, shape (n_layers, 3)
+        First neuron, one past the last neuron, activation code (`activations`).
+    parameters : float array, shape (n_layers,)
+        The parameter of the layer's activation: gain of tanh and sigmoid, slope of the leaky ReLU.
+    blocks : int64 array, shape (n_blocks, 6)
+        First row, first column, rows, columns, offset into a row of `weights`, 1 where the stored block is
+        the transpose (columns × rows). A dense W is one block.
+    weights : float array, shape (K, stored)
+        The stored numbers of all blocks, row by row.
+    bias : float array, shape (K, N)
+    """
+
+    layers: Any
+    parameters: Any
+    blocks: Any
+    weights: Any
+    bias: Any
