@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from fasthop_kernels import activations as kernels
 
 from fasthop import checks
+from fasthop_kernels import activations as kernels
 
 
 @dataclasses.dataclass(frozen=True)

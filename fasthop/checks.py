@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 from collections.abc import Iterable
@@ -60,7 +61,7 @@ def whole(name: str, value: Any, *, least: int, most: int = 2**63 - 1) -> int:
     """Return `value` as an int with least <= value <= most."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be a whole number; got {value!r}.")
-    if not least <= value <= most:
+    if not least <= int(value) <= most:
         upper = "" if most == 2**63 - 1 else f" and at most {most}"
         raise ValueError(f"{name} must be at least {least}{upper}; got {value}.")
     return int(value)
@@ -81,10 +82,8 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
 
 def float_dtype(name: str, value: Any) -> np.dtype[Any]:
     """Return float64 or float32."""
-    try:
-        dtype = np.dtype(value)
-    except TypeError:
-        dtype = np.dtype(object)
-    if dtype not in (np.dtype(np.float64), np.dtype(np.float32)):
-        raise ValueError(f"{name} must be float64 or float32; got {value!r}.")
-    return dtype
+    for dtype in (np.dtype(np.float64), np.dtype(np.float32)):
+        with contextlib.suppress(TypeError):
+            if np.dtype(value) == dtype:
+                return dtype
+    raise ValueError(f"{name} must be float64 or float32; got {value!r}.")

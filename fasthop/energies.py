@@ -6,12 +6,12 @@ import warnings
 from typing import Any
 
 import numpy as np
-from fasthop_kernels.energies import legendre_energy
-from fasthop_kernels.ensemble import workspace
 
 from fasthop import checks
 from fasthop.memory import Memory
 from fasthop.runtime import all_threads
+from fasthop_kernels.energies import legendre_energy
+from fasthop_kernels.ensemble import workspace
 
 
 def energy(memory: Memory, states: Any) -> np.ndarray:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from fasthop_kernels import ensemble as kernels
-from fasthop_kernels.lanes import MAX_LINES, lane_line
-from fasthop_kernels.steppers import EULER, RK4, Method
 
 from fasthop import checks
 from fasthop.memory import Memory
 from fasthop.runtime import all_threads
+from fasthop_kernels import ensemble as kernels
+from fasthop_kernels.lanes import MAX_LINES, lane_line
+from fasthop_kernels.steppers import EULER, RK4, Method
 
 
 class _Scheme(NamedTuple):
@@ -69,12 +69,12 @@ class Ends:
     @property
     def settled(self) -> np.ndarray:
         """Whether the residual fell to the tolerance."""
-        return self.status == kernels.SETTLED
+        return np.asarray(self.status == kernels.SETTLED)
 
     @property
     def kind(self) -> np.ndarray:
         """`status` in words."""
-        return np.array(KINDS)[self.status]
+        return np.asarray(np.array(KINDS)[self.status])
 
     def to_frame(self) -> pd.DataFrame:
         """One row per trajectory: memory (for K memories), kind, residual, time, steps and the state y0, y1, …."""
@@ -82,7 +82,7 @@ class Ends:
         columns: dict[str, Any] = {}
         if self.status.ndim == 2:
             columns["memory"] = np.repeat(np.arange(self.status.shape[0]), self.status.shape[1])
-        columns["kind"] = pd.Categorical.from_codes(self.status.reshape(-1).tolist(), categories=list(KINDS))
+        columns["kind"] = pd.Categorical(self.kind.reshape(-1), categories=list(KINDS))
         for name in ("residual", "time", "steps"):
             columns[name] = getattr(self, name).reshape(-1)
         columns |= {f"y{i}": flat[:, i] for i in range(flat.shape[1])}
@@ -191,7 +191,7 @@ def settle(
     t_max : float
         Dimensionless time after which a trajectory counts as unsettled.
     dt : float, optional
-        The step; by default half the largest stable one, from a bound on the Jacobian (`default_step`).
+        The step of every memory; by default half the largest stable one, from a bound on the Jacobian (`default_step`).
     method : {"rk4", "euler"}
     escape : float
         A trajectory has diverged where max|y| exceeds this.
@@ -247,7 +247,7 @@ def integrate(
     escape: float,
     lanes: int | None = None,
 ) -> Ends:
-    """Run the ensemble kernel on starts that fit the memory; `lanes` is the widest tile, and not seen in the results."""
+    """Run the ensemble kernel on starts that fit the memory; `lanes`, the widest tile, is not seen in the results."""
     kind, n = memory.dtype, memory.neurons
     memories = memory.count or 1
     flat = np.ascontiguousarray(starts, kind).reshape(-1, n)

@@ -32,7 +32,7 @@ def hebb(patterns: Any, *, self_coupling: bool = False) -> np.ndarray:
 
 
 def pseudo_inverse(patterns: Any, *, self_coupling: bool = False) -> np.ndarray:
-    """Return the projector W = ξ⁺ξ onto the span of the patterns (Personnaz, Guyon, Dreyfus 1985; Kanter, Sompolinsky 1987).
+    """Return the projector W = ξ⁺ξ onto the span of the patterns (Kanter, Sompolinsky, PRA 35:380, 1987).
 
     With the diagonal kept every pattern is reproduced exactly, Wξ = ξ; without it Wξ ≈ (1 − P/N) ξ and the basins are
     larger.

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from fasthop_kernels.tables import Tables
 
 from fasthop import checks
 from fasthop.activations import Activation, as_activation
 from fasthop.spectra import norm_bound, smallest_eigenvalue
+from fasthop_kernels.tables import Tables
 
 
 class Memory:
@@ -96,4 +96,4 @@ class Memory:
         """
         weights = self.W.reshape(-1, self.neurons, self.neurons).astype(np.float64)
         lowest = smallest_eigenvalue(weights) if self.symmetric else -norm_bound(weights)
-        return np.minimum(lowest, 0.0) * self.activation.max_slope
+        return np.asarray(np.minimum(lowest, 0.0) * self.activation.max_slope)

@@ -1,4 +1,4 @@
-"""The equations of arXiv 2410.13866 written out in NumPy and SciPy, one line each; nothing here shares code with fasthop."""
+"""The equations of arXiv 2410.13866 in plain NumPy and SciPy; nothing here shares code with fasthop."""
 
 import numpy as np
 from scipy import special

@@ -124,11 +124,7 @@ def smooth_leaky_relu_g(y: Any, a: Any) -> Any:
 @formula
 def smooth_leaky_relu_slope(y: Any, a: Any) -> Any:
     x = like(0.375, y) * y
-    return (
-        like(0.625, y)
-        + like(0.375, y) * erf(x)
-        + like(0.75 / ROOT_PI, y) * x * exp(-x * x)
-    )
+    return like(0.625, y) + like(0.375, y) * erf(x) + like(0.75 / ROOT_PI, y) * x * exp(-x * x)
 
 
 @formula

@@ -48,7 +48,8 @@ def legendre_energy(tables: Tables, states: Any, memories: Any, floats: Any, out
     size = neurons * lanes
     for worker in prange(workers):
         space = floats[worker]
-        state, g, product, phi = space[:size], space[size : 2 * size], space[2 * size : 3 * size], space[3 * size : 4 * size]
+        state, g = space[:size], space[size : 2 * size]
+        product, phi = space[2 * size : 3 * size], space[3 * size : 4 * size]
         total = space[4 * size : 4 * size + lanes]
         at = states.shape[0] * worker // workers
         last = states.shape[0] * (worker + 1) // workers

@@ -203,7 +203,7 @@ def _next_item(taken: Any, memory: int, first: Any) -> int:
     """Take the next trajectory of a memory; _IDLE when its queue is empty."""
     count = first[memory + 1] - first[memory]
     if taken[memory] < count:
-        item = take(taken, memory)
+        item = take(taken, memory)  # type: ignore[no-untyped-call]
         if item < count:
             return int(first[memory] + item)
     return _IDLE

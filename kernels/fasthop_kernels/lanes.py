@@ -278,17 +278,17 @@ def _add_product_compiled(
 ) -> None:
     for j in range(0, inner, INNER):
         columns = min(INNER, inner - j)
-        at = w_at + j * column_step
+        w_row, out_row, g_row = w_at + j * column_step, out_at, g_at + j * lanes
         i = 0
         while i + ROWS <= rows:
-            _four_rows(
-                w, at + i * row_step, row_step, column_step, columns, g, g_at + j * lanes, out, out_at + i * lanes, lanes
-            )
+            _four_rows(w, w_row, row_step, column_step, columns, g, g_row, out, out_row, lanes)
+            w_row += ROWS * row_step
+            out_row += ROWS * lanes
             i += ROWS
         while i < rows:
-            _one_row(
-                w, at + i * row_step, row_step, column_step, columns, g, g_at + j * lanes, out, out_at + i * lanes, lanes
-            )
+            _one_row(w, w_row, row_step, column_step, columns, g, g_row, out, out_row, lanes)
+            w_row += row_step
+            out_row += lanes
             i += 1
 
 

@@ -16,7 +16,7 @@ def add_weights(blocks: Any, weights: Any, g: Any, out: Any, lanes: int) -> None
         row_step, column_step = columns, 1
         if blocks[block, 5]:
             row_step, column_step = 1, rows
-        add_product(
+        add_product(  # type: ignore[no-untyped-call]
             weights,
             blocks[block, 4],
             row_step,

@@ -1,0 +1,6 @@
+"""The experiments that a spec file can name."""
+
+from fasthop.experiments import basins, capacity
+from fasthop.experiments.experiment import Experiment
+
+EXPERIMENTS: dict[str, Experiment] = {kind.name: kind for kind in (capacity.EXPERIMENT, basins.EXPERIMENT)}

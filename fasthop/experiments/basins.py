@@ -1,0 +1,271 @@
+"""Basins of attraction: which share of random starts ends in which steady state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fasthop import checks
+from fasthop.activations import as_activation
+from fasthop.energies import energy
+from fasthop.ensemble import KINDS, METHODS, Ends, default_step, settle
+from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.memory import Memory
+from fasthop.patterns import Uniform
+from fasthop.statistics import wilson
+
+#: Two settled states are one attractor where they differ by at most this, relative to max(1, max|y|). A settled state
+#: lies within residual/rate of its attractor, so this allows rates down to a ten-thousandth at the default tolerance.
+MATCH = 1e-6
+
+#: Share of `default_step` that basins are computed with. A coarse step moves the boundary between basins: at the
+#: default step .15 % of the starts of Figure 1's network and 2 % of those of a Hebb memory (N = 40, 4 patterns) went
+#: elsewhere than at a 30 times finer one; at half of it, .01 % and .35 %.
+FINER = 0.5
+
+FIELDS = (
+    Field("memory", "weights", "weights", list, REQUIRED, False, doc="W, a list of rows"),
+    Field("memory", "bias", "bias", list, None, False, doc="b; 0 where it is left out"),
+    Field("memory", "activation", "activation", dict, {"name": "tanh"}, True, doc="name and parameters"),
+    Field("starts", "low", "low", float, REQUIRED, True, doc="lower end of the box of starts"),
+    Field("starts", "high", "high", float, REQUIRED, True, doc="upper end of the box of starts"),
+    Field("starts", "count", "starts", int, REQUIRED, False, least=1, most=10**8, doc="starts per realisation"),
+    Field("run", "realisations", "realisations", int, 1, False, least=1, doc="independent sets of starts"),
+    Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
+    Field("run", "dt", "dt", float, None, True, least=1e-9, doc="step; by default a quarter of the largest stable one"),
+    Field("run", "tolerance", "tolerance", float, 1e-10, False, least=1e-14, most=1e-2, doc="residual when settled"),
+    Field("run", "t_max", "t_max", float, 1e4, False, least=1e-6, doc="time after which a start is unsettled"),
+)
+
+#: Numbers in the starts of one realisation: 1 GiB.
+_MOST = 2**27
+
+SCHEMA = pa.schema(
+    [
+        pa.field(name, kind, nullable=False)
+        for name, kind in [
+            ("neurons", pa.int64()),
+            ("activation", pa.string()),
+            ("parameter", pa.float64()),
+            ("low", pa.float64()),
+            ("high", pa.float64()),
+            ("method", pa.string()),
+            ("tolerance", pa.float64()),
+            ("t_max", pa.float64()),
+            ("dt", pa.float64()),
+            ("realisation", pa.int64()),
+            ("attractor", pa.int64()),
+            ("kind", pa.string()),
+            ("starts", pa.int64()),
+            ("hits", pa.int64()),
+            ("share", pa.float64()),
+            ("share_low", pa.float64()),
+            ("share_high", pa.float64()),
+            ("energy", pa.float64()),
+            ("worst_residual", pa.float64()),
+            ("mean_time", pa.float64()),
+            ("state", pa.list_(pa.field("item", pa.float64(), nullable=False))),
+        ]
+    ]
+)
+
+PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
+
+
+def label(states: np.ndarray, settled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Group settled states into attractors.
+
+    Parameters
+    ----------
+    states : float array, shape (B, N)
+    settled : bool array, shape (B,)
+
+    Returns
+    -------
+    labels : int64 array, shape (B,)
+        −1 where not settled; attractors are numbered in the order of their first start.
+    representatives : int64 array, shape (A,)
+        The first start of each.
+    """
+    labels = np.full(len(states), -1, np.int64)
+    representatives: list[int] = []
+    left = np.flatnonzero(settled)
+    while left.size:
+        first = left[0]
+        scale = MATCH * max(1.0, float(np.abs(states[first]).max()))
+        same = np.abs(states[left] - states[first]).max(axis=1) <= scale
+        labels[left[same]] = len(representatives)
+        representatives.append(first)
+        left = left[~same]
+    return labels, np.array(representatives, np.int64)
+
+
+def _table(memory: Memory, ends: Ends) -> dict[str, Any]:
+    """Columns of one row per attractor, largest share first, then one per other kind of end that occurs."""
+    total = len(ends.status)
+    labels, representatives = label(ends.state, ends.settled)
+    hits = np.bincount(labels[labels >= 0], minlength=representatives.size)
+    order = np.lexsort((np.arange(hits.size), -hits))
+    groups = [("settled", labels == a, ends.state[representatives[a]]) for a in order]
+    for code, kind in enumerate(KINDS):
+        found = ends.status == code
+        if kind != "settled" and found.any():
+            groups.append((kind, found, np.empty(0, memory.dtype)))
+
+    counts = np.array([group.sum() for _, group, _ in groups], np.int64)
+    low, high = wilson(counts, total)
+    attractors = ends.state[representatives[order]]
+    energies = np.full(len(groups), np.nan)
+    if memory.symmetric and attractors.size:
+        energies[: len(attractors)] = energy(memory, attractors)
+    return {
+        "attractor": np.array([a if kind == "settled" else -1 for a, (kind, _, _) in enumerate(groups)], np.int64),
+        "kind": [kind for kind, _, _ in groups],
+        "starts": np.full(len(groups), total),
+        "hits": counts,
+        "share": counts / total,
+        "share_low": low,
+        "share_high": high,
+        "energy": energies,
+        "worst_residual": np.array([ends.residual[group].max() for _, group, _ in groups], np.float64),
+        "mean_time": np.array([ends.time[group].mean() for _, group, _ in groups]),
+        "state": [state.astype(np.float64) for _, _, state in groups],
+    }
+
+
+def basins(memory: Memory, starts: Any, *, n: int | None = None, seed: int = 0, **options: Any) -> pd.DataFrame:
+    """Return the attractors of a memory with the share of starts that each one draws.
+
+    Parameters
+    ----------
+    memory : Memory
+        One memory.
+    starts : array_like, shape (B, N), or Uniform
+        The starts themselves, or what to draw `n` of them from.
+    n : int, optional
+        Needed with `Uniform`, and not allowed with starts.
+    seed : int
+    **options
+        Passed on to `settle`: tolerance, t_max, dt, method, escape. By default dt is half of `settle`'s own, because a
+        coarse step moves the boundaries between basins.
+
+    Returns
+    -------
+    DataFrame
+        One row per attractor, the largest share first: `attractor`, `kind` ("settled"), `starts`, `hits`, `share` with
+        its 95 % Wilson interval, `energy` (energy (2); NaN where W is not symmetric), `worst_residual`, `mean_time`,
+        `state`. Starts that do not settle follow, one row for each kind of end, with attractor −1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `settle`.
+    """
+    if memory.count is not None:
+        raise ValueError(f"memory must be one memory; got {memory.count}.")
+    if isinstance(starts, Uniform):
+        if n is None:
+            raise ValueError("n must be given with starts drawn from a box.")
+        starts = starts.draw(n, memory.neurons, seed=seed)
+    elif n is not None:
+        raise ValueError("n must not be given with starts of your own.")
+    if options.get("dt") is None:
+        options["dt"] = float(FINER * default_step(memory, options.get("method", "rk4")))
+    return pd.DataFrame(_table(memory, settle(memory, starts, **options)))
+
+
+def problems(task: Task) -> list[tuple[str, str]]:
+    """List what is wrong with the values of a task taken together."""
+    found = []
+    try:
+        as_activation(task["activation"])
+        _memory(task)
+    except (TypeError, ValueError) as error:
+        found.append(("memory", str(error)))
+    else:
+        neurons = len(task["weights"])
+        if task["starts"] * neurons > _MOST:
+            allowed = f"at most {_MOST // neurons} for {neurons} neurons; use more run.realisations instead"
+            found.append(("starts.count", f"must be {allowed}; got {task['starts']}."))
+    if not task["low"] < task["high"]:
+        found.append(("starts.high", f"must be above starts.low = {task['low']:g}; got {task['high']:g}."))
+    return found
+
+
+def _memory(task: Task) -> Memory:
+    weights = checks.real_array("W", task["weights"], np.float64)
+    return Memory(weights, task["bias"], task["activation"])
+
+
+def per_chunk(task: Task) -> int:
+    """Return how many realisations make a chunk: one, whose starts are already many."""
+    return 1
+
+
+def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
+    """Compute the attractors of each realisation of the starts."""
+    memory, activation = _memory(task), as_activation(task["activation"])
+    box = Uniform(task["low"], task["high"])
+    columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
+    for realisation in realisations:
+        starts = box.draw(task["starts"], memory.neurons, seed=seed, realisation=realisation)
+        ends = settle(
+            memory,
+            starts,
+            tolerance=task["tolerance"],
+            t_max=task["t_max"],
+            dt=float(FINER * default_step(memory, task["method"])) if task["dt"] is None else task["dt"],
+            method=task["method"],
+        )
+        table = _table(memory, ends)
+        table |= dict.fromkeys(PARAMETERS)
+        for name in ("low", "high", "method", "tolerance", "t_max"):
+            table[name] = task[name]
+        table |= {"neurons": memory.neurons, "activation": activation.name, "parameter": activation.parameter}
+        table |= {"dt": float(ends.dt), "realisation": realisation}
+        for name, column in columns.items():
+            values = table[name]
+            column.extend(values if isinstance(values, (list, np.ndarray)) else [values] * len(table["kind"]))
+    return columns
+
+
+def summarise(frame: pd.DataFrame) -> pd.DataFrame:
+    """Pool the realisations of each task: attractors that match are one, and their hits add up."""
+    columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
+    summaries = []
+    for key, group in frame.groupby(columns, sort=False):
+        total = group.drop_duplicates("realisation")["starts"].sum()
+        settled = (group["kind"] == "settled").to_numpy()
+        width = int(group["neurons"].iloc[0])
+        states = np.array([s if len(s) else np.full(width, np.nan) for s in group["state"]], float)
+        labels, _ = label(states, settled)
+        marks = np.where(settled, labels.astype(str), group["kind"])
+        pooled = []
+        for mark, same in group.groupby(marks, sort=False):
+            hits = same["hits"].sum()
+            low, high = wilson(hits, total)
+            row = dict(zip(columns, key, strict=True))
+            row |= {"kind": same["kind"].iloc[0], "starts": total, "hits": hits, "share": hits / total}
+            row |= {"share_low": float(low), "share_high": float(high), "energy": same["energy"].iloc[0]}
+            row |= {"worst_residual": same["worst_residual"].max()}
+            row |= {"mean_time": (same["mean_time"] * same["hits"]).sum() / hits, "state": same["state"].iloc[0]}
+            pooled.append((str(mark) in KINDS, -hits, row))
+        pooled.sort(key=lambda entry: entry[:2])
+        for index, (other, _, row) in enumerate(pooled):
+            summaries.append(row | {"attractor": -1 if other else index})
+    return pd.DataFrame(summaries)
+
+
+def plot(summary: pd.DataFrame, path: Path) -> None:
+    """Draw the share of every attractor with its interval, a group of bars for each task."""
+    from fasthop.plot import bars
+
+    bars(summary, path, by=[name for name in PARAMETERS if summary[name].nunique() > 1], title="Basins of attraction")
+
+
+EXPERIMENT = Experiment("basins", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)

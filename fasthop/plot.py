@@ -1,0 +1,115 @@
+"""Pictures of summary tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+#: A palette that people with colour-blindness tell apart: Okabe and Ito 2008.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+_SHORT = {"neurons": "N", "beta": "β", "flip": "flips", "rule": "", "pattern_kind": "", "activation": "", "method": ""}
+
+
+def lines(
+    summary: pd.DataFrame,
+    path: Path,
+    *,
+    x: str,
+    y: str,
+    by: Sequence[str],
+    x_label: str,
+    y_label: str,
+    title: str,
+) -> None:
+    """Draw column `y` with its interval over column `x`, one line for each combination of the columns `by`."""
+    figure, axes = _figure(6.4, 4.2)
+    groups = _groups(summary, by)
+    for index, (label, group) in enumerate(groups):
+        group = group.sort_values(x)
+        colour = COLOURS[index % len(COLOURS)]
+        axes.fill_between(group[x], group[f"{y}_low"], group[f"{y}_high"], color=colour, alpha=0.2, linewidth=0)
+        marker = MARKERS[index // len(COLOURS) % len(MARKERS)] if len(groups) > len(COLOURS) else MARKERS[index]
+        axes.plot(group[x], group[y], marker=marker, markersize=4, linewidth=1.3, color=colour, label=label)
+    axes.set(xlabel=x_label, ylabel=y_label, ylim=(-0.03, 1.03), title=f"{title}, 95 % intervals over realisations")
+    if any(label for label, _ in groups):
+        axes.legend(frameon=False, fontsize="small")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    _save(figure, path)
+
+
+def bars(summary: pd.DataFrame, path: Path, *, by: Sequence[str], title: str, most: int = 12) -> None:
+    """Draw the share of each attractor with its interval, the `most` largest for each combination of `by`."""
+    groups = _groups(summary, by)
+    shown = [(label, group.head(most), len(group) - most) for label, group in groups]
+    figure, axes = _figure(6.4, 1.3 + 0.32 * sum(len(group) + 1 for _, group, _ in shown))
+    at, ticks, names = 0.0, [], []
+    for index, (label, group, hidden) in enumerate(shown):
+        places = at + np.arange(len(group))
+        spread = np.clip([group["share"] - group["share_low"], group["share_high"] - group["share"]], 0, None)
+        axes.barh(
+            places,
+            group["share"],
+            xerr=spread,
+            color=COLOURS[index % len(COLOURS)],
+            alpha=0.75,
+            label=label,
+            error_kw={"linewidth": 1, "capsize": 2},
+        )
+        ticks += places.tolist()
+        names += [_state(row) for row in group.to_dict("records")]
+        if hidden > 0:
+            ticks.append(places[-1] + 1)
+            names.append(f"… {hidden} more")
+        at = places[-1] + 2 + (hidden > 0)
+    axes.set_yticks(ticks, names, fontsize="small")
+    axes.invert_yaxis()
+    axes.set(xlabel="share of starts", xlim=(0, 1), title=f"{title}, 95 % Wilson intervals")
+    if any(label for label, _ in groups):
+        axes.legend(frameon=False, fontsize="small")
+    _save(figure, path)
+
+
+def _state(row: Mapping[Any, Any]) -> str:
+    if row["kind"] != "settled":
+        return str(row["kind"]).replace("_", " ")
+    state = list(row["state"])
+    head = ", ".join(f"{value:.3g}" for value in state[:4])
+    return f"({head}{', …' if len(state) > 4 else ''})"
+
+
+def _groups(summary: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    if not by:
+        return [("", summary)]
+    groups = []
+    for key, group in summary.groupby(list(by), sort=False):
+        words = [_word(name, value) for name, value in zip(by, key, strict=True)]
+        groups.append((", ".join(words), group))
+    return groups
+
+
+def _word(name: str, value: Any) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return f"{'with' if value else 'no'} {name.replace('_', '-')}"
+    label = _SHORT.get(name, name.replace("_", " "))
+    text = f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
+    return f"{label} = {text}" if label else text
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with matplotlib.rc_context({"svg.hashsalt": "fasthop"}):
+        figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
