@@ -1,0 +1,125 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+import fasthop as fh
+from fasthop.experiments import basins
+
+FIGURE_1 = {"weights": [[0.2, -1.5], [-1.5, 0.1]], "bias": [1.0, 0.8], "activation": {"name": "relu"}}
+
+
+def task(**changes):
+    given = FIGURE_1 | {
+        "low": -3.0,
+        "high": 3.0,
+        "starts": 2000,
+        "method": "rk4",
+        "dt": None,
+        "tolerance": 1e-10,
+        "t_max": 1e4,
+    }
+    assert set(changes) <= set(given)
+    return given | changes
+
+
+def memory(W, b):
+    return fh.Memory(W, b, "relu")
+
+
+def test_the_basins_of_figure_1():
+    # Steady states by hand: one neuron alive, the other dead. Shares .614/.386 with standard error .008, measured
+    # beforehand with an independent script; no start ends in the saddle (10/51, 86/153).
+    table = fh.basins(memory(FIGURE_1["weights"], FIGURE_1["bias"]), fh.Uniform(-3, 3), n=50_000, seed=1)
+    assert table["kind"].tolist() == ["settled", "settled"]
+    np.testing.assert_allclose(table["state"][0], [1.25, -1.075], atol=1e-8)
+    np.testing.assert_allclose(table["state"][1], [-1 / 3, 8 / 9], atol=1e-8)
+    np.testing.assert_allclose(table["share"], [0.614, 0.386], atol=3 * 0.008)
+    assert (table["share_low"] < table["share"]).all()
+    assert (table["share"] < table["share_high"]).all()
+    assert table["hits"].sum() == 50_000
+    np.testing.assert_allclose(table["energy"], [-0.625, -16 / 45], atol=1e-9)
+
+
+def test_winner_takes_all():
+    # W = −w(11ᵀ − I), b = 1, w > 1: the largest start wins, each basin is exactly 1/N for exchangeable starts.
+    n = 5
+    starts = fh.Uniform(-1, 1).draw(3000, n, seed=2)
+    network = memory(-2.0 * (np.ones((n, n)) - np.eye(n)), np.ones(n))
+    table = fh.basins(network, starts)
+    assert len(table) == n
+    wins = np.bincount(starts.argmax(axis=1), minlength=n)
+    assert {int(np.argmax(state)): hits for state, hits in zip(table["state"], table["hits"], strict=True)} == dict(
+        enumerate(wins)
+    )
+
+
+def test_starts_that_run_away_are_rows_of_their_own():
+    table = fh.basins(memory([[0, 2], [2, 0]], [-1, -1]), fh.Uniform(-3, 5), n=4000, seed=1)
+    assert table["kind"].tolist() == ["settled", "diverged"]
+    assert table["attractor"].tolist() == [0, -1]
+    assert table["share"].sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(table["state"][0], [-1, -1], atol=1e-8)
+
+
+def test_unsettled_starts_are_no_attractor():
+    network = memory(FIGURE_1["weights"], FIGURE_1["bias"])
+    table = fh.basins(network, fh.Uniform(-3, 3), n=100, t_max=1.0)
+    assert table["kind"].tolist() == ["unsettled"]
+
+
+def test_labels_do_not_depend_on_how_near_the_ends_lie_within_the_tolerance():
+    states = np.array([[1.0, 0.0], [0.0, 1.0], [1.0 + 5e-7, 0.0], [np.nan, 0.0], [1.0 + 5e-6, 0.0]])
+    labels, representatives = basins.label(states, np.array([True, True, True, False, True]))
+    assert labels.tolist() == [0, 1, 0, -1, 2]
+    assert representatives.tolist() == [0, 1, 4]
+
+
+def test_realisations_pool_into_one_row_per_attractor():
+    rows = pd.DataFrame(basins.rows(task(), [0, 1, 2], 5))
+    assert set(rows.columns) == set(basins.SCHEMA.names)
+    assert (rows.groupby("realisation")["hits"].sum() == 2000).all()
+    alone = pd.DataFrame(basins.rows(task(), [1], 5))
+    pd.testing.assert_frame_equal(rows[rows["realisation"] == 1].reset_index(drop=True), alone, check_exact=True)
+    summary = basins.summarise(rows)
+    assert len(summary) == 2
+    assert summary["starts"].tolist() == [6000, 6000]
+    assert summary["hits"].sum() == 6000
+
+
+def test_many_starts_in_one_realisation_equal_the_python_call():
+    rows = pd.DataFrame(basins.rows(task(), [0], 5))
+    table = fh.basins(memory(FIGURE_1["weights"], FIGURE_1["bias"]), fh.Uniform(-3, 3), n=2000, seed=5)
+    assert rows["hits"].tolist() == table["hits"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "words"),
+    [
+        ({"activation": {"name": "sine"}}, "memory", "must be one of"),
+        ({"weights": [[1.0, 2.0]]}, "memory", "W must be square"),
+        ({"weights": [[1.0, 2.0], [3.0]]}, "memory", "W must be"),
+        ({"bias": [1.0]}, "memory", "b must be a number or have shape"),
+        ({"high": -3.0}, "starts.high", "above starts.low"),
+        ({"starts": 10**8}, "starts.count", "at most"),
+    ],
+)
+def test_what_does_not_go_together_is_named(changes, path, words):
+    [(where, sentence)] = basins.problems(task(**changes))
+    assert where == path
+    assert words in sentence
+
+
+def test_bad_calls_are_one_sentence():
+    network = memory(FIGURE_1["weights"], FIGURE_1["bias"])
+    with pytest.raises(ValueError, match="n must be given"):
+        fh.basins(network, fh.Uniform(-3, 3))
+    with pytest.raises(ValueError, match="n must not be given"):
+        fh.basins(network, np.zeros((3, 2)), n=3)
+    with pytest.raises(ValueError, match="memory must be one memory"):
+        fh.basins(fh.Memory(np.zeros((2, 3, 3))), fh.Uniform(-3, 3), n=3)
+
+
+def test_the_picture_is_a_png(tmp_path):
+    rows = pd.DataFrame(basins.rows(task(), [0, 1], 5))
+    basins.plot(basins.summarise(rows), tmp_path / "b.png")
+    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
