@@ -11,12 +11,12 @@ _HOMES = {
     "fasthop.energies": ["energy"],
     "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "settle", "simulate"],
     "fasthop.experiments.basins": ["basins"],
-    "fasthop.experiments.capacity": ["capacity"],
     "fasthop.learning": ["hebb", "pseudo_inverse"],
     "fasthop.memory": ["Memory"],
     "fasthop.patterns": ["Uniform", "digit_images", "digit_means", "flip", "random_patterns"],
     "fasthop.sweep.read": ["read"],
     "fasthop.sweep.run": ["run"],
+    "fasthop.sweep.tables": ["capacity"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

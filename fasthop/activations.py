@@ -39,7 +39,7 @@ class Activation:
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the name and the parameters, as a spec file spells them."""
+        """Return the name and every parameter, as a spec file spells them."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
     def g(self, y: Any) -> np.ndarray:
@@ -190,3 +190,8 @@ def as_activation(value: Activation | str | Mapping[str, Any]) -> Activation:
             takes = f"takes {', '.join(allowed)}" if allowed else "takes no parameter"
             raise ValueError(f"activation.{key} is unknown; {kind.name} {takes}.")
     return kind(**given)
+
+
+def spelled_out(value: Activation | str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the one spelling of an activation, with its defaults; errors as in `as_activation`."""
+    return as_activation(value).to_dict()

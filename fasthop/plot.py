@@ -30,16 +30,22 @@ def lines(
     y_label: str,
     title: str,
 ) -> None:
-    """Draw column `y` with its interval over column `x`, one line for each combination of the columns `by`."""
+    """Draw column `y` over column `x`, one line for each combination of the columns `by`, with its interval as a band.
+
+    Where `y` is 0 or 1 in every realisation there is no spread to draw; the table has the conservative bound.
+    """
     figure, axes = _figure(6.4, 4.2)
     groups = _groups(summary, by)
     for index, (label, group) in enumerate(groups):
         group = group.sort_values(x)
         colour = COLOURS[index % len(COLOURS)]
-        axes.fill_between(group[x], group[f"{y}_low"], group[f"{y}_high"], color=colour, alpha=0.2, linewidth=0)
+        spread = group[y].between(0, 1, inclusive="neither")
+        low, high = (group[f"{y}_{end}"].where(spread, group[y]) for end in ("low", "high"))
+        axes.fill_between(group[x], low, high, color=colour, alpha=0.2, linewidth=0)
         marker = MARKERS[index // len(COLOURS) % len(MARKERS)] if len(groups) > len(COLOURS) else MARKERS[index]
         axes.plot(group[x], group[y], marker=marker, markersize=4, linewidth=1.3, color=colour, label=label)
-    axes.set(xlabel=x_label, ylabel=y_label, ylim=(-0.03, 1.03), title=f"{title}, 95 % intervals over realisations")
+    axes.set(xlabel=x_label, ylabel=y_label, ylim=(-0.03, 1.03))
+    axes.set_title(f"{title}\nbands: 95 % intervals over realisations", fontsize="medium")
     if any(label for label, _ in groups):
         axes.legend(frameon=False, fontsize="small")
     axes.grid(alpha=0.25, linewidth=0.6)
@@ -72,7 +78,11 @@ def bars(summary: pd.DataFrame, path: Path, *, by: Sequence[str], title: str, mo
         at = places[-1] + 2 + (hidden > 0)
     axes.set_yticks(ticks, names, fontsize="small")
     axes.invert_yaxis()
-    axes.set(xlabel="share of starts", xlim=(0, 1), title=f"{title}, 95 % Wilson intervals")
+    axes.set(
+        xlabel="share of starts",
+        xlim=(0, 1),
+    )
+    axes.set_title(f"{title}; 95 % Wilson intervals", fontsize="medium")
     if any(label for label, _ in groups):
         axes.legend(frameon=False, fontsize="small")
     _save(figure, path)
@@ -91,9 +101,13 @@ def _groups(summary: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.Data
         return [("", summary)]
     groups = []
     for key, group in summary.groupby(list(by), sort=False):
-        words = [_word(name, value) for name, value in zip(by, key, strict=True)]
-        groups.append((", ".join(words), group))
+        groups.append((describe(dict(zip(by, key, strict=True))), group))
     return groups
+
+
+def describe(values: Mapping[str, Any]) -> str:
+    """Say in a few words what parameters have which values."""
+    return ", ".join(_word(name, value) for name, value in values.items())
 
 
 def _word(name: str, value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 
 def wilson(successes: Any, trials: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def wilson(successes: Any, trials: Any, level: float = 0.95) -> tuple[np.ndarray
     Wilson, JASA 22:209, 1927. Brown, Cai, DasGupta, Statistical Science 16:101, 2001 compare it with others.
     """
     k, n = np.asarray(successes, float), np.asarray(trials, float)
-    z = stats.norm.ppf((1 + level) / 2)
+    z = special.ndtri((1 + level) / 2)
     centre = (k + z * z / 2) / (n + z * z)
     half = z / (n + z * z) * np.sqrt(k * (n - k) / n + z * z / 4)
     # Rounding would leave 1e-17 where the limits are exactly 0 and 1.
@@ -54,5 +54,5 @@ def over_realisations(rates: Any, level: float = 0.95) -> tuple[float, float]:
         return float(tail ** (1 / count)), 1.0
     if count == 1:
         return 0.0, 1.0
-    half = float(stats.t.ppf(1 - tail, count - 1) * values.std(ddof=1) / np.sqrt(count))
+    half = float(special.stdtrit(count - 1, 1 - tail) * values.std(ddof=1) / np.sqrt(count))
     return max(mean - half, 0.0), min(mean + half, 1.0)

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fasthop import checks
-from fasthop.activations import as_activation
+from fasthop.activations import as_activation, spelled_out
 from fasthop.energies import energy
 from fasthop.ensemble import KINDS, METHODS, Ends, default_step, settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
@@ -31,7 +31,16 @@ FINER = 0.5
 FIELDS = (
     Field("memory", "weights", "weights", list, REQUIRED, False, doc="W, a list of rows"),
     Field("memory", "bias", "bias", list, None, False, doc="b; 0 where it is left out"),
-    Field("memory", "activation", "activation", dict, {"name": "tanh"}, True, doc="name and parameters"),
+    Field(
+        "memory",
+        "activation",
+        "activation",
+        dict,
+        {"name": "tanh"},
+        True,
+        doc="name and parameters",
+        complete=spelled_out,
+    ),
     Field("starts", "low", "low", float, REQUIRED, True, doc="lower end of the box of starts"),
     Field("starts", "high", "high", float, REQUIRED, True, doc="upper end of the box of starts"),
     Field("starts", "count", "starts", int, REQUIRED, False, least=1, most=10**8, doc="starts per realisation"),
@@ -183,10 +192,9 @@ def problems(task: Task) -> list[tuple[str, str]]:
     """List what is wrong with the values of a task taken together."""
     found = []
     try:
-        as_activation(task["activation"])
         _memory(task)
     except (TypeError, ValueError) as error:
-        found.append(("memory", str(error)))
+        found.append(("memory.weights", f"cannot be used: {error}"))
     else:
         neurons = len(task["weights"])
         if task["starts"] * neurons > _MOST:
@@ -265,7 +273,7 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the share of every attractor with its interval, a group of bars for each task."""
     from fasthop.plot import bars
 
-    bars(summary, path, by=[name for name in PARAMETERS if summary[name].nunique() > 1], title="Basins of attraction")
+    bars(summary, path, by=[name for name in PARAMETERS if summary[name].nunique() > 1], title="basins of attraction")
 
 
 EXPERIMENT = Experiment("basins", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)

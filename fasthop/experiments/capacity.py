@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.activations import as_activation
+from fasthop.activations import as_activation, spelled_out
 from fasthop.ensemble import METHODS, settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.learning import RULES
@@ -35,7 +35,16 @@ FIELDS = (
     Field("memory", "neurons", "neurons", int, None, True, least=1, doc="N; for digits it is 64"),
     Field("memory", "rule", "rule", str, "hebb", True, choices=tuple(RULES), doc="learning rule"),
     Field("memory", "self_coupling", "self_coupling", bool, False, True, doc="keep the diagonal of W"),
-    Field("memory", "activation", "activation", dict, {"name": "tanh", "beta": 8.0}, True, doc="tanh and its gain"),
+    Field(
+        "memory",
+        "activation",
+        "activation",
+        dict,
+        {"name": "tanh", "beta": 8.0},
+        True,
+        doc="tanh and its gain",
+        complete=spelled_out,
+    ),
     Field("patterns", "kind", "pattern_kind", str, "random", False, choices=KINDS, doc="what is stored"),
     Field("patterns", "load", "load", float, None, True, least=0, doc="patterns per neuron"),
     Field("patterns", "count", "patterns", int, None, True, least=1, doc="patterns, instead of a load"),
@@ -224,10 +233,12 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
 def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the retrieved share over the load, a line for each combination of the other parameters that vary."""
-    from fasthop.plot import lines
+    from fasthop.plot import describe, lines
 
     axis = "load" if summary["load"].nunique() > 1 else "flip"
-    by = [name for name in PARAMETERS if name not in ("load", "patterns", axis) and summary[name].nunique() > 1]
+    told = [name for name in PARAMETERS if name not in ("load", "patterns", axis)]
+    by = [name for name in told if summary[name].nunique() > 1]
+    fixed = [name for name in ("pattern_kind", "neurons", "rule", "beta", "flip") if name in told]
     label = {"load": "load α = P/N", "flip": "probability that an entry of the cue is flipped"}[axis]
     lines(
         summary,
@@ -237,44 +248,8 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
         by=by,
         x_label=label,
         y_label=f"share of cues retrieved (overlap ≥ {RETRIEVED:g})",
-        title="Capacity",
+        title=describe({name: summary[name].iloc[0] for name in fixed if name not in by}),
     )
 
 
 EXPERIMENT = Experiment("capacity", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)
-
-
-def capacity(*, seed: int = 0, **sections: Any) -> pd.DataFrame:
-    """Return the capacity table of a spec given as keyword sections, one row per task and realisation.
-
-    Parameters
-    ----------
-    seed : int
-    **sections : dict
-        `memory`, `patterns`, `cues` and `run` with the entries of a spec file; lists and ranges make tasks.
-
-    Returns
-    -------
-    DataFrame
-        The rows that `fasthop run` would write, without a folder. `summarise` pools them.
-
-    Raises
-    ------
-    ValueError
-        Where an entry is unknown or impossible; every one is named.
-
-    Examples
-    --------
-    >>> import fasthop as fh
-    >>> table = fh.capacity(
-    ...     memory={"neurons": 100},
-    ...     patterns={"load": [0.05, 0.2]},
-    ...     cues={"per_realisation": 50},
-    ...     run={"realisations": 4},
-    ... )
-    >>> table.groupby("load")["retrieved"].sum().tolist()  # doctest: +SKIP
-    [200, 81]
-    """
-    from fasthop.sweep.run import table
-
-    return table({"experiment": "capacity", "seed": seed, **sections})

@@ -37,6 +37,9 @@ class Field(NamedTuple):
         Allowed values; empty: any.
     doc : str
         One line for the user.
+    complete : callable, optional
+        `complete(value)` spells one value out, defaults included, so that two spellings of one thing are one task; it
+        raises TypeError or ValueError where there is no such thing.
     """
 
     section: str
@@ -49,6 +52,7 @@ class Field(NamedTuple):
     most: float | None = None
     choices: tuple[str, ...] = ()
     doc: str = ""
+    complete: Callable[[Any], Any] | None = None
 
 
 class Experiment(NamedTuple):

@@ -145,10 +145,10 @@ def _scale(typingctx: Any, x: Any, t: Any) -> Any:
 
 
 def scale(x: Any, t: Any) -> Any:
-    """Return x * 2**k for t = SHIFTER + k, also where 2**k is no normal number; |k| is below twice the largest exponent.
+    """Return x * 2**k for t = SHIFTER + k, also where 2**k is no normal number.
 
-    Two factors of half the exponent are applied one after the other. From |x| near 1 only the second product can
-    overflow or become subnormal, so that the result is rounded once.
+    |k| is at most twice the largest exponent. Two factors of half the exponent are applied one after the other: from
+    |x| near 1 only the second product can overflow or become subnormal, so that the result is rounded once.
     """
     form = _format(x)
     both = (form.bits(t) - form.bits(form.shifter) + 2 * form.bias) % 2**form.width
@@ -178,7 +178,7 @@ def _binade(typingctx: Any, x: Any) -> Any:
 
 
 def binade(x: Any) -> Any:
-    """Return the integer k, as a float, for which x * 2**-k lies in [sqrt(1/2), sqrt(2)); `x` is a normal number > 0."""
+    """Return the integer k, as a float, for which x * 2**-k lies in [sqrt(1/2), sqrt(2)), for normal x > 0."""
     form = _format(x)
     offset = (form.bias << form.fraction) - form.bits(0.5**0.5)
     return form.real((((form.bits(x) + offset) % 2**form.width) >> form.fraction) - form.bias)

@@ -1,4 +1,4 @@
-"""The machine: vector registers, lanes, and the register-tiled product. The only LLVM in the house.
+"""The machine: vector registers, lanes, and the register-tiled product, written in LLVM.
 
 A tile holds many trajectories side by side: row i is neuron i, and the `lanes` numbers of a row are its values in
 `lanes` trajectories. One weight then multiplies a whole row, and every lane does the same operations in the same

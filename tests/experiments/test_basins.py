@@ -95,10 +95,9 @@ def test_many_starts_in_one_realisation_equal_the_python_call():
 @pytest.mark.parametrize(
     ("changes", "path", "words"),
     [
-        ({"activation": {"name": "sine"}}, "memory", "must be one of"),
-        ({"weights": [[1.0, 2.0]]}, "memory", "W must be square"),
-        ({"weights": [[1.0, 2.0], [3.0]]}, "memory", "W must be"),
-        ({"bias": [1.0]}, "memory", "b must be a number or have shape"),
+        ({"weights": [[1.0, 2.0]]}, "memory.weights", "W must be square"),
+        ({"weights": [[1.0, 2.0], [3.0]]}, "memory.weights", "W must be"),
+        ({"bias": [1.0]}, "memory.weights", "b must be a number or have shape"),
         ({"high": -3.0}, "starts.high", "above starts.low"),
         ({"starts": 10**8}, "starts.count", "at most"),
     ],

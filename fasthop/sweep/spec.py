@@ -1,0 +1,384 @@
+"""The spec of a sweep: one TOML file or mapping, checked as a whole before anything is computed or created."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+import math
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fasthop.experiments.experiment import REQUIRED, Experiment, Field
+from fasthop.sweep.errors import SpecError
+
+#: What the engine knows experiments by: their names.
+Registry = Mapping[str, Experiment]
+
+#: The one column that is no parameter of a task: raising it later extends the sweep.
+REALISATIONS = "realisations"
+
+#: More is a slip of the pen: the plan alone would fill the memory.
+MOST_TASKS = 10**6
+MOST_REALISATIONS = 10**8
+
+_RANGE = ("from", "to", "by")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A checked spec.
+
+    Attributes
+    ----------
+    experiment : Experiment
+    seed : int
+        0 to 2**64 − 1.
+    values : mapping of str to tuple
+        By column, in the order of the experiment's fields, what every field takes in turn.
+    source : str
+        The file's text, as it was written.
+    """
+
+    experiment: Experiment
+    seed: int
+    values: Mapping[str, tuple[Any, ...]]
+    source: str
+
+    @property
+    def realisations(self) -> int:
+        """Realisations of every task."""
+        return int(self.values[REALISATIONS][0])
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Parameters of every task; the first field changes slowest."""
+        columns = [column for column in self.values if column != REALISATIONS]
+        for values in itertools.product(*(self.values[column] for column in columns)):
+            yield dict(zip(columns, values, strict=True))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Spell the spec out, ranges and defaults included, so that `spec_from_mapping` gives it back."""
+        mapping: dict[str, Any] = {"experiment": self.experiment.name, "seed": self.seed}
+        for field in self.experiment.fields:
+            values = self.values[field.column]
+            if values != (None,):
+                mapping.setdefault(field.section, {})[field.key] = list(values) if field.swept else values[0]
+        return mapping
+
+
+def load_spec(source: str | Path | Mapping[str, Any], registry: Registry | None = None) -> Spec:
+    """Read and check a spec.
+
+    Parameters
+    ----------
+    source : path or mapping
+        A TOML file, or what such a file would hold.
+    registry : mapping of str to Experiment, optional
+        The experiments to choose from; those of fasthop by default.
+
+    Raises
+    ------
+    SpecError
+        With everything that is wrong.
+    """
+    if isinstance(source, Mapping):
+        return spec_from_mapping(source, registry)
+    try:
+        text = Path(source).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise SpecError([f"{source} is not UTF-8 text."]) from None
+    except OSError as error:
+        raise SpecError([f"{source} cannot be read: {error.strerror}."]) from None
+    return spec_from_text(text, registry)
+
+
+def spec_from_text(text: str, registry: Registry | None = None) -> Spec:
+    """Check the text of a TOML file; parameters and errors as in `load_spec`."""
+    try:
+        mapping = tomllib.loads(text)
+    except ValueError as error:
+        raise SpecError([f"The spec is not TOML: {error}."]) from None
+    except RecursionError:
+        raise SpecError(["The spec is not TOML that can be read: its brackets are nested too deep."]) from None
+    return spec_from_mapping(mapping, registry, text)
+
+
+def spec_from_mapping(mapping: Mapping[str, Any], registry: Registry | None = None, source: str = "") -> Spec:
+    """Check what a TOML file would hold; parameters and errors as in `load_spec`."""
+    given = {str(key): _plain(value) for key, value in mapping.items()}
+    problems: list[str] = []
+    seed = _seed(given.get("seed", 0), problems)
+    experiment = _experiment(given, experiments(registry), problems)
+    if experiment is None:
+        raise SpecError(problems)
+    _refuse_unknown(given, experiment.fields, problems)
+    values = {field.column: _values(field, given, problems) for field in experiment.fields}
+    spec = Spec(experiment, seed, values, source)
+    if not problems:
+        problems += _too_many(spec)
+    if not problems:
+        found = itertools.chain.from_iterable(map(experiment.problems, spec.combinations()))
+        problems += dict.fromkeys(f"{path} {sentence}" for path, sentence in found)
+    if problems:
+        raise SpecError(problems)
+    return spec
+
+
+def experiments(registry: Registry | None) -> Registry:
+    """Return the experiments to choose from: those given, or fasthop's own."""
+    if registry is not None:
+        return registry
+    from fasthop.experiments import EXPERIMENTS  # here, because it loads numba
+
+    return EXPERIMENTS
+
+
+class _RefusedError(ValueError):
+    """One problem: where it is, and the rest of the sentence."""
+
+    def __init__(self, path: str, sentence: str) -> None:
+        super().__init__(f"{path} {sentence}")
+
+
+def _plain(value: Any) -> Any:
+    """Return what NumPy and Python callers pass as what TOML would give."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, range)):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Return the value as a TOML file would spell it, cut where it is long."""
+    if isinstance(value, int) and value.bit_length() > 128:  # Python refuses to print the longest
+        return f"a whole number of {value.bit_length()} bits"
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:  # such a number inside a list
+        text = f"this {type(value).__name__}"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _meant(word: str, words: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, words, 1)
+    return f"; did you mean {close[0]}?" if close else "."
+
+
+def _seed(value: Any, problems: list[str]) -> int:
+    if type(value) is int and 0 <= value < 2**64:
+        return value
+    problems.append(f"seed must be a whole number from 0 to 2**64 - 1; got {_shown(value)}.")
+    return 0
+
+
+def _experiment(given: Mapping[str, Any], registry: Registry, problems: list[str]) -> Experiment | None:
+    allowed = "one of " + ", ".join(map(_shown, registry))
+    name = given.get("experiment")
+    if name is None:
+        problems.append(f"experiment is missing; it must be {allowed}.")
+    elif not isinstance(name, str) or name not in registry:
+        problems.append(f"experiment must be {allowed}; got {_shown(name)}{_meant(str(name), list(registry))}")
+    else:
+        return registry[name]
+    return None
+
+
+def _path(field: Field) -> str:
+    return f"{field.section}.{field.key}"
+
+
+def _refuse_unknown(given: Mapping[str, Any], fields: Sequence[Field], problems: list[str]) -> None:
+    sections = list(dict.fromkeys(field.section for field in fields))
+    paths = ["experiment", "seed", *map(_path, fields)]
+
+    def no_such_key(path: str) -> str:
+        key = path.rpartition(".")[2]
+        elsewhere = [known for known in paths if known.rpartition(".")[2] == key]  # right key, wrong section
+        return f"{path} is no key of this experiment{_meant(elsewhere[0] if elsewhere else path, paths)}"
+
+    for name, section in given.items():
+        if name in ("experiment", "seed"):
+            continue
+        if name in sections and not isinstance(section, dict):
+            problems.append(f"{name} must be a section, [{name}]; got {_shown(section)}.")
+        elif name in sections:
+            problems += [no_such_key(f"{name}.{key}") for key in section if f"{name}.{key}" not in paths]
+        elif isinstance(section, dict):
+            problems.append(f"{name} is no section of this experiment{_meant(name, sections)}")
+        else:
+            problems.append(no_such_key(name))
+
+
+def _too_many(spec: Spec) -> list[str]:
+    tasks = math.prod(len(values) for values in spec.values.values())
+    swept = [_path(field) for field in spec.experiment.fields if len(spec.values[field.column]) > 1]
+    if tasks > MOST_TASKS:
+        return [f"{' × '.join(swept)} must multiply into at most {MOST_TASKS} tasks; got {tasks}."]
+    if tasks * spec.realisations > MOST_REALISATIONS:
+        path = next(_path(field) for field in spec.experiment.fields if field.column == REALISATIONS)
+        total = f"{spec.realisations} for each of {tasks} tasks"
+        return [f"{path} must come to at most {MOST_REALISATIONS} in all tasks together; got {total}."]
+    return []
+
+
+# --- one field ------------------------------------------------------------------------------------------------------
+
+
+def _values(field: Field, given: Mapping[str, Any], problems: list[str]) -> tuple[Any, ...]:
+    """Return what a field takes in turn; nothing where that is a problem."""
+    section = given.get(field.section, {})
+    raw = section.get(field.key) if isinstance(section, dict) else None
+    raw = field.default if raw is None else raw
+    path = _path(field)
+    if raw is REQUIRED:
+        problems.append(f"{path} is missing; it must be {_allowed(field)}.")
+        return ()
+    if raw is None:
+        return (None,)
+    try:
+        items = [raw] if field.kind is list else _spread(field, path, raw)
+    except _RefusedError as problem:
+        problems.append(str(problem))
+        return ()
+    values: list[Any] = []
+    for item in items:
+        try:
+            values += [_completed(field, path, value) for value in _PARSERS[field.kind](field, path, item)]
+        except _RefusedError as problem:
+            problems.append(str(problem))
+    times = Counter(json.dumps(value, sort_keys=True) for value in values)
+    twice = [(value, count) for value, count in times.items() if count > 1]
+    problems += [f"{path} must have every value once; got {value} {count} times." for value, count in twice]
+    return tuple(values)
+
+
+def _completed(field: Field, path: str, value: Any) -> Any:
+    if field.complete is None:
+        return value
+    try:
+        return field.complete(value)
+    except (TypeError, ValueError) as error:
+        raise _RefusedError(path, f"cannot be {_shown(value)}: {error}") from None
+
+
+def _spread(field: Field, path: str, raw: Any, kind: type | None = None) -> list[Any]:
+    """Return the entries of a list or a range, or the one value."""
+    kind = kind or field.kind
+    is_range = isinstance(raw, dict) and kind in (int, float)
+    if not is_range and not isinstance(raw, list):
+        return [raw]
+    if not field.swept:
+        raise _RefusedError(path, f"must be one value; got a {'range' if is_range else 'list'}.")
+    if is_range:
+        return _range(path, raw, kind)
+    if not raw:
+        raise _RefusedError(path, "must have at least one value; got an empty list.")
+    return list(raw)
+
+
+def _range(path: str, table: dict[str, Any], kind: type) -> list[int | float]:
+    if set(table) != set(_RANGE):
+        raise _RefusedError(path, f"must be a range as {{ from = …, to = …, by = … }}; got {_shown(table)}.")
+    first, last, step = (_number(f"{path}.{key}", table[key], kind) for key in _RANGE)
+    if step <= 0:
+        raise _RefusedError(f"{path}.by", f"must be above 0; got {_shown(step)}.")
+    if last < first:
+        raise _RefusedError(f"{path}.to", f"must be at least {_shown(first)}, the start; got {_shown(last)}.")
+    steps = (last - first) / step
+    if steps >= MOST_TASKS:
+        raise _RefusedError(path, f"must have at most {MOST_TASKS} values; got {_shown(table)}.")
+    values = [first + i * step for i in range(int(steps + 1e-9) + 1)]
+    # Rounded, 0.02, 0.04, 0.06 are the numbers that one would have written.
+    return values if kind is int else [float(f"{value:.12g}") for value in values]
+
+
+def _number(path: str, value: Any, kind: type, least: float | None = None, most: float | None = None) -> Any:
+    """Return a finite int or float; what TOML has as 1 may stand for 1.0, but not the other way."""
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        number = kind(value)
+    elif isinstance(value, float) and math.isfinite(value) and kind is float:
+        number = value + 0.0  # -0.0 is 0.0
+    else:
+        hint = f"; write {int(value)}" if isinstance(value, float) and value.is_integer() and kind is int else ""
+        raise _RefusedError(path, f"must be {_numbers(kind, least, most)}; got {_shown(value)}{hint}.")
+    if (least is not None and number < least) or (most is not None and number > most):
+        raise _RefusedError(path, f"must be {_numbers(kind, least, most)}; got {_shown(value)}.")
+    return number
+
+
+def _numbers(kind: type, least: float | None, most: float | None) -> str:
+    name = "a whole number" if kind is int else "a finite number"
+    if least is None:
+        return name if most is None else f"{name} of at most {most:g}"
+    return f"{name} of at least {least:g}" if most is None else f"{name} from {least:g} to {most:g}"
+
+
+def _allowed(field: Field) -> str:
+    """Say what one value of the field is."""
+    words = "one of " + ", ".join(map(_shown, field.choices)) if field.choices else "text"
+    if field.kind is bool:
+        return "true or false"
+    if field.kind is str:
+        return words
+    if field.kind is dict:
+        return f"{words}, or a table {{ name = …, … }}"
+    if field.kind is list:
+        return f"a list of numbers, or of such lists; each is {_numbers(float, field.least, field.most)}"
+    return _numbers(field.kind, field.least, field.most)
+
+
+def _refuse(field: Field, path: str, value: Any) -> NoReturn:
+    meant = _meant(value, field.choices) if isinstance(value, str) else "."
+    raise _RefusedError(path, f"must be {_allowed(field)}; got {_shown(value)}{meant}")
+
+
+def _parse_number(field: Field, path: str, value: Any) -> list[Any]:
+    return [_number(path, value, field.kind, field.least, field.most)]
+
+
+def _parse_bool(field: Field, path: str, value: Any) -> list[Any]:
+    return [value] if isinstance(value, bool) else _refuse(field, path, value)
+
+
+def _parse_str(field: Field, path: str, value: Any) -> list[Any]:
+    fits = isinstance(value, str) and (not field.choices or value in field.choices)
+    return [value] if fits else _refuse(field, path, value)
+
+
+def _parse_table(field: Field, path: str, value: Any) -> list[Any]:
+    """Multiply out the parameters of a named thing: flat tables, `name` first and every other entry a float."""
+    table = value if isinstance(value, dict) else {"name": value}
+    if "name" not in table:
+        raise _RefusedError(f"{path}.name", f"is missing; {path} must be {_allowed(field)}.")
+    parameters = [("name", _parse_str(field, path, table["name"]))]
+    for key in sorted(table.keys() - {"name"}):
+        place = f"{path}.{key}"
+        parameters.append((key, [_number(place, item, float) for item in _spread(field, place, table[key], float)]))
+    names, values = zip(*parameters, strict=True)
+    return [dict(zip(names, choice, strict=True)) for choice in itertools.product(*values)]
+
+
+def _parse_list(field: Field, path: str, value: Any) -> list[Any]:
+    def parse(value: Any) -> Any:
+        if isinstance(value, list):
+            return [parse(entry) for entry in value]
+        return _number(path, value, float, field.least, field.most)
+
+    return [parse(value)] if isinstance(value, list) else _refuse(field, path, value)
+
+
+_PARSERS: Mapping[type, Callable[[Field, str, Any], list[Any]]] = {
+    bool: _parse_bool,
+    dict: _parse_table,
+    float: _parse_number,
+    int: _parse_number,
+    list: _parse_list,
+    str: _parse_str,
+}

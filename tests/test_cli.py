@@ -1,0 +1,225 @@
+"""The command line: what it prints where, and how it exits."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+
+import numba
+import pytest
+
+import fasthop
+from fasthop.cli import main
+from fasthop.sweep.read import read
+from sweep.coins import COINS, REGISTRY
+
+TOML = """
+experiment = "coins"
+[coin]
+bias = [0.2, 0.5]
+[run]
+realisations = {}
+"""
+
+
+@pytest.fixture(autouse=True)
+def coins(monkeypatch):
+    monkeypatch.setattr("fasthop.experiments.EXPERIMENTS", REGISTRY)
+
+
+@pytest.fixture
+def toml(tmp_path):
+    path = tmp_path / "sweep.toml"
+    path.write_text(TOML.format(10))
+    return str(path)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "runs" / "a"
+
+
+@pytest.fixture
+def swept(toml, out, capsys):
+    assert main(["run", toml, "--out", str(out)]) == 0
+    capsys.readouterr()
+    return out
+
+
+def test_run_says_what_it_did(toml, out, capsys):
+    assert main(["run", toml, "--out", str(out)]) == 0
+    output, errors = capsys.readouterr()
+    assert output.startswith(f"{out}: 40 rows in 6 chunks computed, 0 chunks were there already; ")
+    assert errors == ""
+    assert main(["run", toml, "--out", str(out)]) == 0
+    assert capsys.readouterr().out.startswith(f"{out}: 0 rows in 0 chunks computed, 6 chunks were there already; ")
+
+
+def test_dry_run_creates_nothing(toml, out, capsys):
+    assert main(["run", toml, "--out", str(out), "--dry-run"]) == 0
+    expected = "tasks: 2, realisations: 20, chunks: 6, of which still to be computed: 6\n"
+    assert capsys.readouterr() == (expected, "")
+    assert not out.exists()
+    assert main(["run", toml, "--dry-run"]) == 0
+
+
+def test_threads_are_set(toml, out, monkeypatch):
+    seen = []
+
+    def rows(task, realisations, seed):
+        seen.append(numba.get_num_threads())
+        return COINS.rows(task, realisations, seed)
+
+    monkeypatch.setitem(REGISTRY, "coins", COINS._replace(rows=rows))
+    before = numba.get_num_threads()
+    try:
+        assert main(["run", toml, "--out", str(out), "--threads", "1"]) == 0
+    finally:
+        numba.set_num_threads(before)
+    assert set(seen) == {1}
+
+
+def test_every_problem_of_a_spec_is_a_line(toml, out, tmp_path, capsys):
+    (tmp_path / "sweep.toml").write_text('experiment = "coins"\n[coin]\nbais = 0.5\n[run]\nrealisations = 0\n')
+    assert main(["run", toml, "--out", str(out)]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "fasthop: coin.bais is no key of this experiment; did you mean coin.bias?\n"
+        "fasthop: coin.bias is missing; it must be a finite number from 0 to 1.\n"
+        "fasthop: run.realisations must be a whole number of at least 1; got 0.\n",
+    )
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "absent.toml", "--out", "x"], "absent.toml cannot be read: No such file or directory."),
+        (["run", "{toml}"], "run needs --out DIR, the folder for its tables."),
+        (["run", "{toml}", "--out", "{toml}"], "{toml} cannot hold a sweep: it is a file."),
+        (["run", "{toml}", "--out", "x", "--threads", "0"], "--threads must be a whole number from 1 to "),
+        (["run", "{toml}", "--out", "x", "--threads", "9999"], "--threads must be a whole number from 1 to "),
+        (["read", "absent"], "absent holds no sweep: there is no absent/manifest.json."),
+        (["plot", "absent"], "absent holds no sweep: there is no absent/manifest.json."),
+    ],
+)
+def test_wrong_input_is_one_sentence(toml, tmp_path, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    assert main([argument.format(toml=toml) for argument in arguments]) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith(f"fasthop: {sentence.format(toml=toml)}")
+    assert errors.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.toml"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["walk"], ["run"], ["run", "a", "--threads", "two"], ["read"]])
+def test_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    usage, sentence = capsys.readouterr().err.strip().rsplit("\n", 1)
+    assert usage.startswith("usage: fasthop")
+    assert sentence.startswith("fasthop: ")
+
+
+def test_failures_from_outside_are_one_sentence(toml, out, monkeypatch, capsys):
+    def failing(error):
+        def rows(task, realisations, seed):
+            raise error
+
+        return COINS._replace(rows=rows)
+
+    again = f"what is finished is kept, go on with: fasthop run {toml} --out {out}"
+    for error, code, sentence in [
+        (OSError(5, "Input/output error", "cues.npy"), 1, f"cues.npy: Input/output error; {again}"),
+        (OSError("no such driver"), 1, f"no such driver; {again}"),
+        (MemoryError("Unable to allocate 9 TiB"), 1, f"out of memory: Unable to allocate 9 TiB; {again}"),
+        (KeyboardInterrupt(), 130, f"interrupted; {again}"),
+    ]:
+        monkeypatch.setitem(REGISTRY, "coins", failing(error))
+        assert main(["run", toml, "--out", str(out)]) == code
+        assert capsys.readouterr().err == f"fasthop: {sentence}\n"
+
+
+def test_bug_shows_its_traceback(toml, out, monkeypatch):
+    monkeypatch.setitem(REGISTRY, "coins", COINS._replace(rows=lambda *_: 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        main(["run", toml, "--out", str(out)])
+
+
+def test_experiment_that_breaks_its_promise(toml, out, monkeypatch, capsys):
+    monkeypatch.setitem(REGISTRY, "coins", COINS._replace(rows=lambda *_: {}))
+    assert main(["run", toml, "--out", str(out)]) == 1
+    assert capsys.readouterr().err.startswith("fasthop: coins must return the columns ['bias', ")
+
+
+@pytest.mark.parametrize("summary", [False, True])
+def test_read_as_csv_gives_the_same_numbers(swept, summary, capsys):
+    assert main(["read", str(swept), "--csv", *["--summary"] * summary]) == 0
+    text = capsys.readouterr().out
+    rows = list(csv.DictReader(io.StringIO(text)))
+    expected = read(swept, summary)
+    assert list(rows[0]) == list(expected)
+    for name in expected.columns.drop("weights", errors="ignore"):
+        values = expected[name].tolist()
+        assert [type(values[0])(row[name]) for row in rows] == values
+
+
+def test_read_for_the_eye(swept, capsys):
+    assert main(["read", str(swept), "--summary"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["task_id", "bias", "heads"]
+    assert lines[-1] == "2 rows, 3 columns"
+
+
+def test_plot(swept, capsys):
+    (swept / "coins.png").unlink()
+    assert main(["plot", str(swept)]) == 0
+    assert capsys.readouterr().out == f"{swept / 'coins.png'}\n"
+    assert (swept / "coins.png").exists()
+
+
+def test_demo_goes_where_it_is_told(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("fasthop.demo.main", seen.append)
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    assert seen == [tmp_path]
+
+
+def test_info(capsys):
+    assert main(["info"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.count(" ") > 0)
+    assert lines["fasthop"].strip() == fasthop.__version__
+    assert lines["numba"].strip() == numba.__version__
+    assert int(lines["threads"]) == numba.get_num_threads()
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert (caught.value.code, capsys.readouterr().out) == (0, f"fasthop {fasthop.__version__}\n")
+
+
+def test_python_m_fasthop():
+    done = subprocess.run(
+        [sys.executable, "-m", "fasthop", "--version"], capture_output=True, text=True, env=environment()
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"fasthop {fasthop.__version__}\n", "")
+
+
+def test_reader_that_has_seen_enough(toml, out, tmp_path):
+    (tmp_path / "sweep.toml").write_text(TOML.format(1000))  # more than a pipe holds
+    assert main(["run", toml, "--out", str(out)]) == 0
+    command = [sys.executable, "-m", "sweep.coins", "read", str(out), "--csv"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as reading:
+        assert reading.stdout.readline().startswith("task_id,")
+        reading.stdout.close()
+        assert (reading.stderr.read(), reading.wait()) == ("", 0)
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
