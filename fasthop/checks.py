@@ -17,7 +17,8 @@ def real_array(name: str, value: Any, dtype: Any, *, shape: tuple[int | str, ...
     `shape` names the axes; an entry that is a number must match, one that is text is only for the message.
     """
     try:
-        array = np.array(value, dtype=dtype, order="C")
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+            array = np.array(value, dtype=dtype, order="C")
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be an array of real numbers; got {type(value).__name__} ({error}).") from None
     if shape is not None:

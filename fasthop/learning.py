@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 
 from fasthop import checks
 from fasthop.runtime import one_blas_thread
@@ -31,8 +32,33 @@ def hebb(patterns: Any, *, self_coupling: bool = False) -> np.ndarray:
     return W if self_coupling else _without_diagonal(W)
 
 
+def projector(patterns: Any, *, self_coupling: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return W = ξ⁺ξ, the projector onto the span of the patterns, and its rank.
+
+    Parameters
+    ----------
+    patterns : array_like, shape (P, N) or (K, P, N)
+        They may depend on each other; W is then that of an independent subset with the same span.
+    self_coupling : bool
+        Whether the diagonal is kept; otherwise it is zero.
+
+    Returns
+    -------
+    W : float64 array, shape (N, N) or (K, N, N)
+    rank : int64 array, shape () or (K,)
+    """
+    xi = _patterns(patterns)
+    W = np.empty((*xi.shape[:-2], xi.shape[-1], xi.shape[-1]))
+    rank = np.empty(xi.shape[:-2], np.int64)
+    with one_blas_thread():
+        for index in np.ndindex(rank.shape):
+            basis = _orthonormal(xi[index])
+            W[index], rank[index] = basis.T @ basis, len(basis)
+    return (W if self_coupling else _without_diagonal(W)), rank
+
+
 def pseudo_inverse(patterns: Any, *, self_coupling: bool = False) -> np.ndarray:
-    """Return the projector W = ξ⁺ξ onto the span of the patterns (Kanter, Sompolinsky, PRA 35:380, 1987).
+    """Return W = ξ⁺ξ for linearly independent patterns (Kanter, Sompolinsky, PRA 35:380, 1987).
 
     With the diagonal kept every pattern is reproduced exactly, Wξ = ξ; without it Wξ ≈ (1 − P/N) ξ and the basins are
     larger.
@@ -40,7 +66,6 @@ def pseudo_inverse(patterns: Any, *, self_coupling: bool = False) -> np.ndarray:
     Parameters
     ----------
     patterns : array_like, shape (P, N) or (K, P, N)
-        Linearly independent rows.
     self_coupling : bool
         Whether the diagonal is kept; otherwise it is zero.
 
@@ -51,24 +76,31 @@ def pseudo_inverse(patterns: Any, *, self_coupling: bool = False) -> np.ndarray:
     Raises
     ------
     ValueError
-        Where patterns depend on each other; the sentence names their rank.
+        Where patterns depend on each other; the sentence names their rank. `projector` takes such patterns.
     """
-    xi = _patterns(patterns)
-    count = xi.shape[-2]
-    with one_blas_thread():
-        overlaps = np.matmul(xi, np.swapaxes(xi, -1, -2))
-        ranks = np.atleast_1d(np.linalg.matrix_rank(overlaps, hermitian=True))
-        if (ranks < count).any():
-            rank = int(ranks.min())
-            raise ValueError(
-                f"patterns must be linearly independent for the pseudo-inverse; {count} patterns have rank {rank}."
-            )
-        W = np.matmul(np.swapaxes(xi, -1, -2), np.linalg.solve(overlaps, xi))
-    W = (W + np.swapaxes(W, -1, -2)) / 2
-    return W if self_coupling else _without_diagonal(W)
+    W, rank = projector(patterns, self_coupling=self_coupling)
+    count = np.shape(patterns)[-2]
+    if (rank < count).any():
+        raise ValueError(f"patterns must be linearly independent; {count} of them have rank {rank.min()}.")
+    return W
 
 
-RULES = {"hebb": hebb, "pseudo-inverse": pseudo_inverse}
+#: Squared distance of a pattern from the span of those before it, relative to its length, below which it lies in it.
+_INDEPENDENT = 1e-10
+
+
+def _orthonormal(xi: np.ndarray) -> np.ndarray:
+    """Return an orthonormal basis of the rows, as rows."""
+    overlaps = xi @ xi.T
+    try:
+        lower = linalg.cholesky(overlaps, lower=True)
+    except linalg.LinAlgError:
+        lower = None
+    if lower is not None and (np.diag(lower) ** 2 > _INDEPENDENT * np.diag(overlaps)).all():
+        return np.asarray(linalg.solve_triangular(lower, xi, lower=True))
+    values, vectors = linalg.eigh(overlaps)
+    kept = values > _INDEPENDENT * values[-1]
+    return np.asarray((vectors[:, kept] / np.sqrt(values[kept])).T @ xi)
 
 
 def _patterns(patterns: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from fasthop.activations import as_activation, spelled_out
 from fasthop.ensemble import METHODS, settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
-from fasthop.learning import RULES
+from fasthop.learning import hebb, projector
 from fasthop.memory import Memory
 from fasthop.patterns import digit_choice, digit_means, flip, random_patterns
 from fasthop.statistics import over_realisations
@@ -29,11 +29,12 @@ ALIVE = (0.5, 0.1, 0.99)
 #: Numbers in the weights and states of one chunk: 2²⁵ float64 are 256 MiB.
 _CHUNK = 2**25
 
+RULES = ("hebb", "pseudo-inverse")
 KINDS = ("random", "digit-means", "digit-images")
 
 FIELDS = (
     Field("memory", "neurons", "neurons", int, None, True, least=1, doc="N; for digits it is 64"),
-    Field("memory", "rule", "rule", str, "hebb", True, choices=tuple(RULES), doc="learning rule"),
+    Field("memory", "rule", "rule", str, "hebb", True, choices=RULES, doc="learning rule"),
     Field("memory", "self_coupling", "self_coupling", bool, False, True, doc="keep the diagonal of W"),
     Field(
         "memory",
@@ -78,6 +79,7 @@ SCHEMA = pa.schema(
             ("t_max", pa.float64()),
             ("dtype", pa.string()),
             ("realisation", pa.int64()),
+            ("rank", pa.int64()),
             ("dt", pa.float64()),
             ("cues", pa.int64()),
             *[(outcome, pa.int64()) for outcome in OUTCOMES],
@@ -155,7 +157,10 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     """
     setting, activation = _Setting.of(task), as_activation(task["activation"])
     xi = _draw_patterns(task, setting, realisations, seed)
-    W = RULES[task["rule"]](xi, self_coupling=task["self_coupling"])
+    if task["rule"] == "hebb":
+        W, rank = hebb(xi, self_coupling=task["self_coupling"]), np.full(len(xi), setting.patterns)
+    else:  # random patterns of few neurons do coincide: they then span less
+        W, rank = projector(xi, self_coupling=task["self_coupling"])
     memory = Memory(W, activation=activation, dtype=task["dtype"])
     starts = flip(xi, task["flip"], cues=task["cues"], seed=seed, realisations=realisations)
     ends = settle(memory, starts, tolerance=task["tolerance"], t_max=task["t_max"], method=task["method"])
@@ -171,6 +176,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
         "activation": [activation.name] * rows_of,
         "beta": np.full(rows_of, activation.parameter),
         "realisation": np.array(realisations),
+        "rank": rank,
         "dt": ends.dt,
         "cues": np.full(rows_of, task["cues"]),
         "exact": exact.sum(axis=1),

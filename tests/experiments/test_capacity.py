@@ -141,8 +141,14 @@ def test_the_picture_is_a_png(tmp_path):
         [
             pd.DataFrame(capacity.rows(task(flip=p, rule=rule), range(3), 0))
             for p in (0.0, 0.2)
-            for rule in fh.learning.RULES
+            for rule in capacity.RULES
         ]
     )
     capacity.plot(capacity.summarise(rows), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_patterns_that_coincide_do_not_end_a_sweep():
+    rows = pd.DataFrame(capacity.rows(task(neurons=3, patterns=3, rule="pseudo-inverse"), range(40), 0))
+    assert rows["rank"].min() < 3
+    assert rows["rank"].max() == 3
