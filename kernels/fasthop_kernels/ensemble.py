@@ -210,7 +210,7 @@ def _next_item(taken: Any, memory: int, first: Any) -> int:
 
 
 @kernel
-def _run_memory(
+def _run_tile(
     tables: Tables,
     memory: int,
     method: Method,
@@ -219,19 +219,26 @@ def _run_memory(
     first: Any,
     taken: Any,
     most_lanes: int,
+    helpers: int,
     floats: Any,
     integers: Any,
     ends: Ends,
 ) -> int:
-    """Work on one memory until its queue is empty and every lane of this tile has ended; return the steps paid."""
+    """Fill a tile from one memory's queue and work until every lane has ended; return the steps paid.
+
+    Lanes that end are refilled while others live. `helpers` workers are on the memory: where less is left than fills
+    their tiles, each takes its share, which is why a tile that ends as a whole returns instead of refilling itself.
+    """
     neurons = starts.shape[1]
     rows = -(-neurons // ROWS) * ROWS
     line = LINE // floats.itemsize
     weights, bias, h = tables.weights[memory], tables.bias[memory], limits.step[memory]
 
-    state = _lanes(floats, integers, rows, most_lanes)
+    share = -(-(first[memory + 1] - first[memory] - taken[memory]) // helpers)
+    widest = min(most_lanes, -(-share // line) * line)
+    state = _lanes(floats, integers, rows, widest)
     live = 0
-    while live < most_lanes:
+    while live < widest:
         item = _next_item(taken, memory, first)
         if item == _IDLE:
             break
@@ -268,8 +275,9 @@ def _run_memory(
             state.item[lane] = _IDLE
             ended += 1
         live -= ended
-        if live > 0:
-            step(method, tables, weights, tile, h, lanes)
+        if live == 0:
+            break
+        step(method, tables, weights, tile, h, lanes)
         if ended == 0:
             continue
         for lane in range(lanes):
@@ -282,7 +290,7 @@ def _run_memory(
                 state.clock[lane] = 0
                 live += 1
         fewer = -(-live // line) * line
-        if 0 < fewer < lanes:
+        if fewer < lanes:
             _pack(tile.y, neurons, lanes, fewer, state)
             lanes = fewer
             tile = _tile(floats, rows * lanes)
@@ -331,8 +339,8 @@ def run(
         for turn in range(memories):
             # Each worker begins at its own share of the memories and then helps with those of the others.
             memory = (worker * memories // workers + turn) % memories
-            if taken[memory] < first[memory + 1] - first[memory]:
-                total += _run_memory(
+            while taken[memory] < first[memory + 1] - first[memory]:
+                total += _run_tile(
                     tables,
                     memory,
                     method,
@@ -341,6 +349,7 @@ def run(
                     first,
                     taken,
                     most_lanes,
+                    max(1, workers // memories),
                     floats[worker],
                     integers[worker],
                     ends,
