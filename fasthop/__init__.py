@@ -12,11 +12,12 @@ _HOMES = {
     "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "settle", "simulate"],
     "fasthop.experiments.basins": ["basins"],
     "fasthop.learning": ["hebb", "pseudo_inverse"],
-    "fasthop.memory": ["Memory"],
+    "fasthop.memory": ["Layer", "Memory"],
     "fasthop.patterns": ["Uniform", "digit_images", "digit_means", "flip", "random_patterns"],
     "fasthop.sweep.read": ["read"],
     "fasthop.sweep.run": ["run"],
     "fasthop.sweep.tables": ["capacity"],
+    "fasthop.weights": ["Blocks", "LowRank"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -11,7 +11,7 @@ from fasthop import checks
 from fasthop.memory import Memory
 from fasthop.runtime import all_threads
 from fasthop_kernels.energies import legendre_energy
-from fasthop_kernels.ensemble import workspace
+from fasthop_kernels.tiles import workspace
 
 
 def energy(memory: Memory, states: Any) -> np.ndarray:
@@ -46,6 +46,6 @@ def energy(memory: Memory, states: Any) -> np.ndarray:
     out = np.empty(shape, memory.dtype).reshape(-1)
     owners = np.repeat(np.arange(memory.count or 1), shape[-1])
     with all_threads() as workers:
-        floats, _ = workspace(memory.neurons, workers, memory.dtype)
+        floats, _ = workspace(memory.tables, workers)
         legendre_energy(memory.tables, array.reshape(-1, memory.neurons), owners, floats, out)
     return out[0] if alone else out.reshape(shape)

@@ -16,6 +16,7 @@ from fasthop.runtime import all_threads
 from fasthop_kernels import ensemble as kernels
 from fasthop_kernels.lanes import MAX_LINES, lane_line
 from fasthop_kernels.steppers import EULER, RK4, Method
+from fasthop_kernels.tiles import workspace
 
 
 class _Scheme(NamedTuple):
@@ -232,7 +233,7 @@ def default_step(memory: Memory, method: str = "rk4") -> np.ndarray:
     on the real axis (2 for Euler, 2.785 for RK4). For symmetric W, λ is λ_min(W) max Λ; otherwise −√(‖W‖₁‖W‖_∞) max Λ.
     """
     limit = METHODS[checks.one_of("method", method, METHODS)].limit
-    h = SAFETY * limit / (1.0 - memory.slowest_rate)
+    h = SAFETY * limit / memory.fastest_rate
     return np.asarray(h[0] if memory.count is None else h)
 
 
@@ -267,7 +268,7 @@ def integrate(
     )
     first = np.arange(memories + 1, dtype=np.int64) * (count // memories)
     with all_threads() as workers:
-        floats, integers = kernels.workspace(n, workers, kind)
+        floats, integers = workspace(memory.tables, workers)
         paid = np.zeros(workers, np.int64)
         kernels.run(
             memory.tables,

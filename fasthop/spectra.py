@@ -5,48 +5,46 @@ from __future__ import annotations
 import numpy as np
 
 from fasthop.runtime import one_blas_thread
+from fasthop.weights import Weights
 
 #: Lanczos steps. The error of an extreme Ritz value falls like exp(−4 · steps · √gap), and the step bound needs only
 #: two digits; the residual is subtracted, so that what is missing makes the step smaller and never larger.
 _STEPS = 24
 
 
-def smallest_eigenvalue(matrices: np.ndarray) -> np.ndarray:
-    """Return an estimate from below of λ_min of symmetric matrices.
+def smallest_eigenvalue(weights: Weights) -> np.ndarray:
+    """Return an estimate from below of λ_min of symmetric weights.
 
     Exact (LAPACK) up to N = 32; Lanczos above, less the residual of its lowest Ritz pair.
 
     Parameters
     ----------
-    matrices : float64 array, shape (K, N, N)
+    weights : Weights
+        Symmetric.
 
     Returns
     -------
     float64 array, shape (K,)
     """
     with one_blas_thread():
-        if matrices.shape[-1] <= 32:
-            return np.asarray(np.linalg.eigvalsh(matrices)[:, 0])
-        return _lanczos(matrices)
+        if weights.neurons <= 32:
+            dense = weights.to_dense().reshape(-1, weights.neurons, weights.neurons)
+            return np.asarray(np.linalg.eigvalsh(dense)[:, 0])
+        return _lanczos(weights)
 
 
-def norm_bound(matrices: np.ndarray) -> np.ndarray:
-    """Return √(‖W‖₁ ‖W‖_∞) ≥ ‖W‖₂ of matrices of shape (K, N, N), shape (K,)."""
-    size = np.abs(matrices)
-    return np.asarray(np.sqrt(size.sum(axis=-2).max(axis=-1) * size.sum(axis=-1).max(axis=-1)))
-
-
-def _lanczos(matrices: np.ndarray) -> np.ndarray:
-    count, n, _ = matrices.shape
+def _lanczos(weights: Weights) -> np.ndarray:
+    count, n = len(weights.stored), weights.neurons
     steps = min(_STEPS, n)
     basis = np.zeros((count, steps + 1, n))
     # Any fixed start will do that no structured W is orthogonal to; an irrational rotation fills the directions.
     start = np.modf((np.arange(n) + 1) * 0.6180339887498949)[0] - 0.5
     basis[:, 0] = start / np.linalg.norm(start)
     tridiagonal = np.zeros((count, steps, steps))
-    beta, scale = np.zeros(count), norm_bound(matrices)
+    beta, scale = np.zeros(count), np.zeros(count)
     for j in range(steps):
-        image = np.matmul(matrices, basis[:, j, :, None])[..., 0]
+        image = weights.apply(basis[:, j])
+        scale = np.maximum(scale, np.linalg.norm(image, axis=1))
         tridiagonal[:, j, j] = np.einsum("kn,kn->k", basis[:, j], image)
         for _ in range(2):  # twice is enough to keep the basis orthogonal to rounding
             overlap = np.matmul(basis[:, : j + 1], image[..., None])

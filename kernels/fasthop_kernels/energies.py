@@ -8,25 +8,24 @@ from numba import prange
 
 from fasthop_kernels.activations import activate, transform
 from fasthop_kernels.jit import kernel, parallel_kernel
-from fasthop_kernels.lanes import LINE
+from fasthop_kernels.lanes import LINE, MAX_LINES
 from fasthop_kernels.products import add_weights
 from fasthop_kernels.tables import Tables
+from fasthop_kernels.tiles import Tile, shape_tile
 
 
 @kernel
-def _tile_energy(
-    tables: Tables, memory: int, state: Any, g: Any, product: Any, phi: Any, lanes: int, total: Any
-) -> None:
-    bias = tables.bias[memory]
-    activate(tables.layers, tables.parameters, state, g, lanes)
-    transform(tables.layers, tables.parameters, state, phi, lanes)
-    product[:] = 0
-    add_weights(tables.blocks, tables.weights[memory], g, product, lanes)
+def _tile_energy(tables: Tables, memory: int, tile: Tile, lanes: int, total: Any) -> None:
+    activate(tables.layers, tables.parameters, tile.y, tile.g, lanes)
+    transform(tables.layers, tables.parameters, tile.y, tile.z, lanes)
+    tile.k[:] = 0
+    add_weights(tables.blocks, tables.weights[memory], tile.g, tile.middle, tile.k, lanes)
     total[:] = 0
-    for i in range(bias.size):
+    for i in range(tables.bias.shape[1]):
+        row, bias = i * lanes, tables.bias[memory, i]
+        phi, product, g = tile.z[row : row + lanes], tile.k[row : row + lanes], tile.g[row : row + lanes]
         for lane in range(lanes):
-            e = i * lanes + lane
-            total[lane] += phi[e] - (bias[i] + product[e] / 2) * g[e]
+            total[lane] += phi[lane] - (bias + product[lane] / 2) * g[lane]
 
 
 @parallel_kernel
@@ -39,30 +38,29 @@ def legendre_energy(tables: Tables, states: Any, memories: Any, floats: Any, out
     states : float array, shape (B, N)
     memories : int64 array, shape (B,)
         The memory of each state, in ascending order.
-    floats : float array, shape (workers, at least (4 N + 1) lanes)
-        Overwritten; `lanes` is one cache line.
+    floats : float array
+        From `tiles.workspace`; overwritten. Its first axis is the number of workers.
     out : float array, shape (B,)
         Overwritten.
     """
-    workers, neurons, lanes = floats.shape[0], states.shape[1], LINE // states.itemsize
-    size = neurons * lanes
+    workers, neurons, line = floats.shape[0], states.shape[1], LINE // states.itemsize
     for worker in prange(workers):
-        space = floats[worker]
-        state, g = space[:size], space[size : 2 * size]
-        product, phi = space[2 * size : 3 * size], space[3 * size : 4 * size]
-        total = space[4 * size : 4 * size + lanes]
         at = states.shape[0] * worker // workers
         last = states.shape[0] * (worker + 1) // workers
         while at < last:
             # A tile holds neighbouring states of one memory.
             count = 1
-            while count < lanes and at + count < last and memories[at + count] == memories[at]:
+            while count < MAX_LINES * line and at + count < last and memories[at + count] == memories[at]:
                 count += 1
+            lanes = -(-count // line) * line
+            state = floats[worker, : neurons * lanes]
             state[:] = 0
             for lane in range(count):
                 for i in range(neurons):
                     state[i * lanes + lane] = states[at + lane, i]
-            _tile_energy(tables, memories[at], state, g, product, phi, lanes, total)
+            tile = shape_tile(tables, memories[at], floats[worker], lanes)
+            total = tile.total[:lanes]
+            _tile_energy(tables, memories[at], tile, lanes, total)
             for lane in range(count):
                 out[at + lane] = total[lane]
             at += count

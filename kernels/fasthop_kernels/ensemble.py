@@ -14,9 +14,10 @@ from numba import prange
 
 from fasthop_kernels.flows import slope
 from fasthop_kernels.jit import kernel, parallel_kernel
-from fasthop_kernels.lanes import LINE, MAX_LINES, ROWS, lane_line, take, wide_vectors
+from fasthop_kernels.lanes import LINE, ROWS, take, wide_vectors
 from fasthop_kernels.steppers import Method, step
 from fasthop_kernels.tables import Tables
+from fasthop_kernels.tiles import Tile, shape_tile
 
 #: What the end of a trajectory is.
 SETTLED, UNSETTLED, DIVERGED, NOT_FINITE = range(4)
@@ -55,82 +56,11 @@ class Ends(NamedTuple):
     steps: Any
 
 
-class _Tile(NamedTuple):
-    """State, stage state, activation, slope, weighted sum of slopes and bias of `lanes` trajectories, each flat."""
-
-    y: Any
-    z: Any
-    g: Any
-    k: Any
-    total: Any
-    bias: Any
-
-
-class _Lanes(NamedTuple):
-    """Per lane: item (its trajectory), clock (steps taken); ROWS partial maxima of |F| and |y|, a mark of NaN."""
-
-    item: Any
-    clock: Any
-    fastest: Any
-    farthest: Any
-    poison: Any
-
-
-def padded_rows(neurons: int) -> int:
-    """Rows of a tile: whole panels, so that elementwise loops have no remainder. The rows past N stay zero."""
-    return -(-neurons // ROWS) * ROWS
-
-
-def workspace(neurons: int, workers: int, dtype: Any) -> tuple[Any, Any]:
-    """Allocate the buffers of `run`: floats aligned to cache lines, and integers, one row per worker."""
-    dtype = np.dtype(dtype)
-    most = MAX_LINES * lane_line(dtype)
-    count = (6 * padded_rows(neurons) + 3 * ROWS) * most
-    raw = np.zeros(workers * count * dtype.itemsize + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
-    floats = raw[start : start + workers * count * dtype.itemsize].view(dtype).reshape(workers, count)
-    return floats, np.zeros((workers, 2 * most), np.int64)
-
-
 @kernel
-def _tile(floats: Any, size: int) -> _Tile:
-    return _Tile(
-        floats[:size],
-        floats[size : 2 * size],
-        floats[2 * size : 3 * size],
-        floats[3 * size : 4 * size],
-        floats[4 * size : 5 * size],
-        floats[5 * size : 6 * size],
-    )
-
-
-@kernel
-def _lanes(floats: Any, integers: Any, rows: int, lanes: int) -> _Lanes:
-    panel = ROWS * lanes
-    at = 6 * rows * lanes
-    most = integers.size // 2
-    return _Lanes(
-        integers[:most],
-        integers[most:],
-        floats[at : at + panel],
-        floats[at + panel : at + 2 * panel],
-        floats[at + 2 * panel : at + 3 * panel],
-    )
-
-
-@kernel
-def _shape(tile: _Tile, bias: Any, neurons: int, lanes: int) -> None:
-    """Spread the bias over the lanes and clear the padding that the products never write."""
-    for i in range(neurons):
-        tile.bias[i * lanes : (i + 1) * lanes] = bias[i]
-    for padded in (tile.y, tile.k, tile.bias):
-        padded[neurons * lanes :] = 0
-
-
-@kernel
-def _measure(tile: _Tile, fastest: Any, farthest: Any, poison: Any) -> None:
+def _measure(tile: Tile) -> None:
     """Reduce |F| and |y| over the neurons, ROWS partial maxima a lane; `poison` turns NaN where F is not finite."""
     wide_vectors()
+    fastest, farthest, poison = tile.fastest, tile.farthest, tile.poison
     panel = fastest.size
     fastest[:] = 0
     farthest[:] = 0
@@ -147,14 +77,14 @@ def _measure(tile: _Tile, fastest: Any, farthest: Any, poison: Any) -> None:
 
 
 @kernel
-def _judge(lane: int, lanes: int, state: _Lanes, limits: Limits, memory: int) -> tuple[Any, int]:
+def _judge(tile: Tile, lane: int, lanes: int, clock: int, limits: Limits, memory: int) -> tuple[Any, int]:
     """Return the residual of a lane relative to max(1, |y|∞), and what it is."""
-    fastest, farthest, poison = state.fastest[lane], state.farthest[lane], state.poison[lane]
+    fastest, farthest, poison = tile.fastest[lane], tile.farthest[lane], tile.poison[lane]
     for r in range(1, ROWS):
         at = r * lanes + lane
-        fastest = max(fastest, state.fastest[at])
-        farthest = max(farthest, state.farthest[at])
-        poison += state.poison[at]
+        fastest = max(fastest, tile.fastest[at])
+        farthest = max(farthest, tile.farthest[at])
+        poison += tile.poison[at]
     residual = fastest / max(1.0, farthest) + poison
     if not residual < np.inf:
         return residual, NOT_FINITE
@@ -162,7 +92,7 @@ def _judge(lane: int, lanes: int, state: _Lanes, limits: Limits, memory: int) ->
         return residual, SETTLED
     if farthest > limits.escape:
         return residual, DIVERGED
-    if state.clock[lane] >= limits.most_steps[memory]:
+    if clock >= limits.most_steps[memory]:
         return residual, UNSETTLED
     return residual, _LIVE
 
@@ -180,22 +110,21 @@ def _store(y: Any, lane: int, lanes: int, end: Any) -> None:
 
 
 @kernel
-def _pack(y: Any, neurons: int, lanes: int, fewer: int, state: _Lanes) -> None:
+def _pack(y: Any, neurons: int, lanes: int, fewer: int, item: Any, clock: Any) -> None:
     """Move the live lanes to the left of a tile of `fewer` lanes. A row only moves down, so one pass in place."""
     for i in range(neurons):
         to = i * fewer
         for lane in range(lanes):
-            if state.item[lane] >= 0:
+            if item[lane] >= 0:
                 y[to] = y[i * lanes + lane]
                 to += 1
         y[to : (i + 1) * fewer] = 0
     to = 0
     for lane in range(lanes):
-        if state.item[lane] >= 0:
-            state.item[to] = state.item[lane]
-            state.clock[to] = state.clock[lane]
+        if item[lane] >= 0:
+            item[to], clock[to] = item[lane], clock[lane]
             to += 1
-    state.item[to:lanes] = _IDLE
+    item[to:lanes] = _IDLE
 
 
 @kernel
@@ -229,50 +158,46 @@ def _run_tile(
     Lanes that end are refilled while others live. `helpers` workers are on the memory: where less is left than fills
     their tiles, each takes its share, which is why a tile that ends as a whole returns instead of refilling itself.
     """
-    neurons = starts.shape[1]
-    rows = -(-neurons // ROWS) * ROWS
-    line = LINE // floats.itemsize
-    weights, bias, h = tables.weights[memory], tables.bias[memory], limits.step[memory]
+    neurons, line = starts.shape[1], LINE // floats.itemsize
+    weights, h = tables.weights[memory], limits.step[memory]
+    items, clock = integers[: integers.size // 2], integers[integers.size // 2 :]
 
     share = -(-(first[memory + 1] - first[memory] - taken[memory]) // helpers)
     widest = min(most_lanes, -(-share // line) * line)
-    state = _lanes(floats, integers, rows, widest)
     live = 0
     while live < widest:
         item = _next_item(taken, memory, first)
         if item == _IDLE:
             break
-        state.item[live] = item
+        items[live] = item
+        clock[live] = 0
         live += 1
     lanes = -(-live // line) * line
-    state.item[live:lanes] = _IDLE
-    tile = _tile(floats, rows * lanes)
-    tile.y[:] = 0
+    items[live:lanes] = _IDLE
+    floats[: neurons * lanes] = 0
     for lane in range(live):
-        _load(tile.y, lane, lanes, starts[state.item[lane]])
-        state.clock[lane] = 0
-    _shape(tile, bias, neurons, lanes)
-    state = _lanes(floats, integers, rows, lanes)
+        _load(floats, lane, lanes, starts[items[lane]])
+    tile = shape_tile(tables, memory, floats, lanes)
 
     paid = 0
     while live > 0:
         paid += lanes
-        slope(tables, weights, tile.bias, tile.y, tile.g, tile.k, lanes)
-        _measure(tile, state.fastest, state.farthest, state.poison)
+        slope(tables, weights, tile, tile.y, lanes)
+        _measure(tile)
         ended = 0
         for lane in range(lanes):
-            item = state.item[lane]
+            item = items[lane]
             if item == _IDLE:
                 continue
-            residual, status = _judge(lane, lanes, state, limits, memory)
+            residual, status = _judge(tile, lane, lanes, clock[lane], limits, memory)
             if status == _LIVE:
-                state.clock[lane] += 1
+                clock[lane] += 1
                 continue
             _store(tile.y, lane, lanes, ends.state[item])
             ends.status[item] = status
             ends.residual[item] = residual
-            ends.steps[item] = state.clock[lane]
-            state.item[lane] = _IDLE
+            ends.steps[item] = clock[lane]
+            items[lane] = _IDLE
             ended += 1
         live -= ended
         if live == 0:
@@ -281,21 +206,19 @@ def _run_tile(
         if ended == 0:
             continue
         for lane in range(lanes):
-            if state.item[lane] == _IDLE:
+            if items[lane] == _IDLE:
                 item = _next_item(taken, memory, first)
                 if item == _IDLE:
                     break
                 _load(tile.y, lane, lanes, starts[item])
-                state.item[lane] = item
-                state.clock[lane] = 0
+                items[lane] = item
+                clock[lane] = 0
                 live += 1
         fewer = -(-live // line) * line
         if fewer < lanes:
-            _pack(tile.y, neurons, lanes, fewer, state)
+            _pack(floats, neurons, lanes, fewer, items, clock)
             lanes = fewer
-            tile = _tile(floats, rows * lanes)
-            _shape(tile, bias, neurons, lanes)
-            state = _lanes(floats, integers, rows, lanes)
+            tile = shape_tile(tables, memory, floats, lanes)
     return paid
 
 
@@ -327,7 +250,7 @@ def run(
     most_lanes : int
         Widest tile, a multiple of `lane_line`; the results do not depend on it.
     floats, integers
-        From `workspace`; overwritten. Their first axis is the number of workers.
+        From `tiles.workspace`; overwritten. Their first axis is the number of workers.
     ends : Ends
         Overwritten.
     paid : int64 array, shape (workers,)

@@ -1,31 +1,53 @@
-"""W g for the block structure of a memory."""
+"""W g for the structure of a memory: dense, blocks, a transposed block, low rank, diagonal. Cost follows what is stored."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fasthop_kernels.jit import kernel
-from fasthop_kernels.lanes import add_product
+from fasthop_kernels.lanes import add_product, wide_vectors
+
+#: Kinds of blocks. PLAIN stores rows × columns; TRANSPOSED stores columns × rows, so that two blocks can share one
+#: storage; LOW_RANK stores A, rank × columns, and is AᵀA; DIAGONAL stores one number a row.
+PLAIN, TRANSPOSED, LOW_RANK, DIAGONAL = range(4)
 
 
 @kernel
-def add_weights(blocks: Any, weights: Any, g: Any, out: Any, lanes: int) -> None:
-    """Add W g onto `out`, block after block; `g` and `out` are flat with `lanes` numbers a neuron."""
+def _add_diagonal(weights: Any, at: int, rows: int, g: Any, g_at: int, out: Any, out_at: int, lanes: int) -> None:
+    wide_vectors()
+    for i in range(rows):
+        weight = weights[at + i]
+        x, y = g[g_at + i * lanes : g_at + (i + 1) * lanes], out[out_at + i * lanes : out_at + (i + 1) * lanes]
+        for lane in range(lanes):
+            y[lane] += weight * x[lane]
+
+
+@kernel
+def add_weights(blocks: Any, weights: Any, g: Any, middle: Any, out: Any, lanes: int) -> None:
+    """Add W g onto `out`, block after block; `g` and `out` are flat with `lanes` numbers a neuron.
+
+    `middle` has room for the largest rank times `lanes` and is overwritten.
+    """
     for block in range(blocks.shape[0]):
         row, column, rows, columns = blocks[block, 0], blocks[block, 1], blocks[block, 2], blocks[block, 3]
-        row_step, column_step = columns, 1
-        if blocks[block, 5]:
-            row_step, column_step = 1, rows
-        add_product(  # type: ignore[no-untyped-call]
-            weights,
-            blocks[block, 4],
-            row_step,
-            column_step,
-            rows,
-            columns,
-            g,
-            column * lanes,
-            out,
-            row * lanes,
-            lanes,
-        )
+        at, kind, rank = blocks[block, 4], blocks[block, 5], blocks[block, 6]
+        g_at, out_at = column * lanes, row * lanes
+        if kind == PLAIN:
+            add_product(weights, at, columns, 1, rows, columns, g, g_at, out, out_at, lanes)  # type: ignore[no-untyped-call]
+        elif kind == TRANSPOSED:
+            add_product(weights, at, 1, rows, rows, columns, g, g_at, out, out_at, lanes)  # type: ignore[no-untyped-call]
+        elif kind == LOW_RANK:
+            middle[: rank * lanes] = 0
+            add_product(weights, at, columns, 1, rank, columns, g, g_at, middle, 0, lanes)  # type: ignore[no-untyped-call]
+            add_product(weights, at, 1, columns, rows, rank, middle, 0, out, out_at, lanes)  # type: ignore[no-untyped-call]
+        else:
+            _add_diagonal(weights, at, rows, g, g_at, out, out_at, lanes)
+
+
+@kernel
+def largest_rank(blocks: Any) -> int:
+    """Return the largest rank of any block; 0 without blocks of low rank."""
+    rank = 0
+    for block in range(blocks.shape[0]):
+        rank = max(rank, blocks[block, 6])
+    return rank

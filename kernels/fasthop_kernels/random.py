@@ -37,6 +37,7 @@ from fasthop_kernels.lanes import wide_vectors
 PATTERN = 1
 CUE = 2
 START = 3
+BLOCK = 16
 
 # Words travel in uint64: their products have 64 bits, and beside a plain integer numba would make them signed.
 _LOW = np.uint64(0xFFFFFFFF)

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fasthop_kernels.flows import slope
+from fasthop_kernels.flows import pace, slope
 from fasthop_kernels.jit import kernel
 from fasthop_kernels.lanes import wide_vectors
+from fasthop_kernels.tables import Tables
+from fasthop_kernels.tiles import Tile
 
 
 class Method(NamedTuple):
@@ -83,15 +85,18 @@ def _last_stage(y: Any, k: Any, total: Any, h: Any, weight: Any) -> None:
 
 
 @kernel
-def step(method: Method, tables: Any, weights: Any, tile: Any, h: Any, lanes: int) -> None:
-    """Advance `tile.y` by h; `tile.k` holds F(y) on entry. The other arrays of the tile are overwritten."""
+def step(method: Method, tables: Tables, weights: Any, tile: Tile, h: Any, lanes: int) -> None:
+    """Advance `tile.y` by h; `tile.k` holds the slope at y on entry. The other arrays of the tile are overwritten."""
     last = method.weight.size - 1
+    pace(tile)
     if last == 0:
         _take_step(tile.y, h * method.weight[0], tile.k)
         return
     _first_stage(tile.y, tile.k, tile.z, tile.total, h * method.ahead[0], method.weight[0])
     for stage in range(1, last):
-        slope(tables, weights, tile.bias, tile.z, tile.g, tile.k, lanes)
+        slope(tables, weights, tile, tile.z, lanes)
+        pace(tile)
         _next_stage(tile.y, tile.k, tile.z, tile.total, h * method.ahead[stage], method.weight[stage])
-    slope(tables, weights, tile.bias, tile.z, tile.g, tile.k, lanes)
+    slope(tables, weights, tile, tile.z, lanes)
+    pace(tile)
     _last_stage(tile.y, tile.k, tile.total, h, method.weight[last])

@@ -14,12 +14,14 @@ class Tables(NamedTuple):
         First neuron, one past the last neuron, activation code (`activations`).
     parameters : float array, shape (n_layers,)
         The parameter of the layer's activation: gain of tanh and sigmoid, slope of the leaky ReLU.
-    blocks : int64 array, shape (n_blocks, 6)
-        First row, first column, rows, columns, offset into a row of `weights`, 1 where the stored block is
-        the transpose (columns × rows). A dense W is one block.
+    blocks : int64 array, shape (n_blocks, 7)
+        First row, first column, rows, columns, offset into a row of `weights`, kind (`products`), rank. A dense W is
+        one block; blocks that overlap add up.
     weights : float array, shape (K, stored)
         The stored numbers of all blocks, row by row.
     bias : float array, shape (K, N)
+    rate : float array, shape (K, N) or (K, 0)
+        1/τ of every neuron; empty where all are 1.
     """
 
     layers: Any
@@ -27,3 +29,4 @@ class Tables(NamedTuple):
     blocks: Any
     weights: Any
     bias: Any
+    rate: Any

@@ -1,0 +1,84 @@
+"""A tile: the buffers in which one thread advances many trajectories side by side."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fasthop_kernels.jit import kernel
+from fasthop_kernels.lanes import LINE, MAX_LINES, ROWS, lane_line
+from fasthop_kernels.products import largest_rank
+from fasthop_kernels.tables import Tables
+
+
+class Tile(NamedTuple):
+    """Flat arrays with `lanes` numbers a neuron.
+
+    State, stage state, activation, slope, weighted sum of slopes; bias and rate spread over the lanes (`rate` empty
+    where all time constants are 1); the narrow middle of a product of low rank; ROWS partial maxima a lane of |F| and
+    of |y|, and a mark of NaN.
+    """
+
+    y: Any
+    z: Any
+    g: Any
+    k: Any
+    total: Any
+    bias: Any
+    rate: Any
+    middle: Any
+    fastest: Any
+    farthest: Any
+    poison: Any
+
+
+@kernel
+def padded_rows(neurons: int) -> int:
+    """Return the rows of a tile: whole panels, so that elementwise loops have no remainder."""
+    return -(-neurons // ROWS) * ROWS
+
+
+def workspace(tables: Tables, workers: int) -> tuple[Any, Any]:
+    """Allocate buffers for tiles of any width: floats aligned to cache lines, and integers, one row per worker."""
+    dtype = np.dtype(tables.bias.dtype)
+    most = MAX_LINES * lane_line(dtype)
+    arrays = 7 if tables.rate.size else 6
+    count = (arrays * padded_rows(tables.bias.shape[1]) + largest_rank(tables.blocks) + 3 * ROWS) * most
+    raw = np.zeros(workers * count * dtype.itemsize + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    floats = raw[start : start + workers * count * dtype.itemsize].view(dtype).reshape(workers, count)
+    return floats, np.zeros((workers, 2 * most), np.int64)
+
+
+@kernel
+def shape_tile(tables: Tables, memory: int, floats: Any, lanes: int) -> Tile:
+    """Lay a tile of `lanes` out over the buffers, and spread the bias and the rate of a memory over it.
+
+    The state is what lies in the buffers. The rows past the last neuron are zero and stay zero: no product writes them.
+    """
+    neurons = tables.bias.shape[1]
+    size, panel = padded_rows(neurons) * lanes, ROWS * lanes
+    paced = size if tables.rate.size > 0 else 0
+    middle = largest_rank(tables.blocks) * lanes
+    at = 6 * size + paced + middle
+    tile = Tile(
+        floats[:size],
+        floats[size : 2 * size],
+        floats[2 * size : 3 * size],
+        floats[3 * size : 4 * size],
+        floats[4 * size : 5 * size],
+        floats[5 * size : 6 * size],
+        floats[6 * size : 6 * size + paced],
+        floats[6 * size + paced : at],
+        floats[at : at + panel],
+        floats[at + panel : at + 2 * panel],
+        floats[at + 2 * panel : at + 3 * panel],
+    )
+    for i in range(neurons):
+        tile.bias[i * lanes : (i + 1) * lanes] = tables.bias[memory, i]
+        if paced > 0:
+            tile.rate[i * lanes : (i + 1) * lanes] = tables.rate[memory, i]
+    for padded in (tile.y, tile.k, tile.bias, tile.rate):
+        padded[neurons * lanes :] = 0
+    return tile
