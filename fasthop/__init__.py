@@ -8,6 +8,7 @@ from typing import Any
 
 _HOMES = {
     "fasthop.activations": ["Activation", "LeakyReLU", "ReLU", "Sigmoid", "SmoothLeakyReLU", "Tanh"],
+    "fasthop.drives": ["lyapunov", "polar"],
     "fasthop.energies": ["energy"],
     "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "settle", "simulate"],
     "fasthop.experiments.basins": ["basins"],

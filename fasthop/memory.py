@@ -7,11 +7,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from fasthop_kernels.flows import HESSIAN, INSIDE, NONE, OUTSIDE
 from fasthop_kernels.tables import Tables
 
 from fasthop import checks
 from fasthop.activations import Activation, as_activation
-from fasthop.spectra import smallest_eigenvalue
+from fasthop.drives import as_drive
+from fasthop.spectra import norm, smallest_eigenvalue
 from fasthop.weights import Weights, as_weights
 
 
@@ -29,7 +31,11 @@ class Layer(NamedTuple):
 
 
 class Memory:
-    """The dynamical system τ ẏ = W g(y) − y + b, system (1) of arXiv 2410.13866; dimensionless.
+    """A dynamical system with the steady states y = W g(y) + b of arXiv 2410.13866; dimensionless.
+
+    Without more, system (1): τ ẏ = W g(y) − y + b. With `variable="u"`, system (5): u̇ = R(u) (g(W u + b) − u). With
+    `variable="y"` and R, system (9): ẏ = R(y) (W g(y) − y + b). Equal steady states do not mean equal memories: R
+    decides which of them are stable.
 
     Parameters
     ----------
@@ -44,6 +50,12 @@ class Memory:
         g layer by layer, instead of `activation`.
     tau : array_like, shape (N,) or (K, N), or number, optional
         Time constants, positive; 1 by default. They change the way and not the steady states.
+    variable : {"y", "u"}
+        What a state is: y, or u with y = W u + b.
+    R : {"identity", "weights", "polar", "gradient", "gradient-as-printed", "hessian"}, array_like or Weights, optional
+        With Λ = g′ at the argument of g: I by default; W; sign(W), +1 on its null space; I − WᵀΛ for u and I − ΛWᵀ for y,
+        which make the flow the gradient flow of ½|residual|²; I − WΛ, system (9) as the paper prints it, whose energy
+        can rise; Λ; or a matrix of shape (N, N) or (K, N, N).
     dtype : float64 or float32
         In which the states are computed.
 
@@ -59,6 +71,9 @@ class Memory:
         N.
     count : int or None
         K, or None for one memory.
+    variable : str
+    drive : Drive
+        R.
     symmetric : bool
         Whether every W equals its transpose to the last bit.
 
@@ -76,17 +91,23 @@ class Memory:
         *,
         layers: Sequence[Layer | tuple[int, Any]] | None = None,
         tau: Any = None,
+        variable: str = "y",
+        R: Any = None,
         dtype: Any = np.float64,
     ) -> None:
         self.dtype = checks.float_dtype("dtype", dtype)
         self.weights = as_weights(W)
         self.neurons, self.count = self.weights.neurons, self.weights.count
         self.symmetric = self.weights.symmetric
+        self.variable = checks.one_of("variable", variable, ("y", "u"))
+        self.drive = as_drive(R, self.weights, self.variable)
         self.layers = self._layers(activation, layers)
         self.b = self._per_neuron("b", 0.0 if b is None else b, self.dtype)
         self.tau = None if tau is None else self._per_neuron("tau", tau, np.dtype(np.float64))
         if self.tau is not None and not (self.tau > 0).all():
             raise ValueError(f"tau must be positive; got {self.tau.min():g}.")
+        if self.tau is not None and (self.variable == "u" or self.drive.code != NONE):
+            raise ValueError("tau belongs to system (1); it must not be given with variable = 'u' or R.")
 
     def _layers(self, activation: Any, layers: Any) -> tuple[Layer, ...]:
         if layers is None:
@@ -139,6 +160,9 @@ class Memory:
         kinds = [as_activation(layer.activation) for layer in self.layers]
         spans = zip(self.layers, ends.tolist(), kinds, strict=True)
         rate = np.empty((k, 0)) if self.tau is None else 1.0 / self.tau.reshape(k, n)
+        matrix = self.drive.matrix
+        drive_blocks = np.empty((0, 7), np.int64) if matrix is None else matrix.blocks
+        drive_weights = np.empty((k, 0)) if matrix is None else matrix.stored
         return Tables(
             layers=np.array([[end - layer.neurons, end, kind.code] for layer, end, kind in spans], np.int64),
             parameters=np.array([kind.parameter for kind in kinds], self.dtype),
@@ -146,16 +170,28 @@ class Memory:
             weights=np.ascontiguousarray(self.weights.stored, self.dtype),
             bias=np.array(self.b.reshape(k, n)),  # a copy: numba types read-only arrays apart
             rate=rate.astype(self.dtype),
+            mirror=self.weights.mirror,
+            system=INSIDE if self.variable == "u" else OUTSIDE,
+            drive=self.drive.code,
+            drive_blocks=drive_blocks,
+            drive_weights=np.ascontiguousarray(drive_weights, self.dtype),
         )
 
     @cached_property
     def fastest_rate(self) -> np.ndarray:
-        """An upper bound on the decay rates 1 − λ of the linearised flow, over all states, shape (K,).
+        """An upper bound on the decay rates of the flow linearised at steady states, shape (K,).
 
-        For symmetric W and Λ ≥ 0 the eigenvalues λ of W Λ are real and at least λ_min(W) max Λ; otherwise their size is
-        at most ‖W‖ max Λ. Time constants divide by the smallest τ. Infinite where Λ is not bounded.
+        Those of the residual are 1 − λ with λ an eigenvalue of W Λ. For symmetric W and Λ ≥ 0 these are real and at least
+        λ_min(W) max Λ; otherwise their size is at most ‖W‖ max Λ. Time constants divide by the smallest τ, and R
+        multiplies by its norm: at most 1 + ‖W‖ max Λ for the gradient, max Λ for the Hessian. Infinite where Λ is not
+        bounded.
         """
         steepest = max(as_activation(layer.activation).max_slope for layer in self.layers)
-        lowest = smallest_eigenvalue(self.weights) if self.symmetric else -self.weights.norm_bound()
-        rate = 1.0 - np.minimum(lowest, 0.0) * steepest
-        return np.asarray(rate if self.tau is None else rate / self.tau.reshape(len(rate), -1).min(axis=1))
+        if self.drive.code == NONE:
+            lowest = smallest_eigenvalue(self.weights) if self.symmetric else -norm(self.weights)
+            rate = 1.0 - np.minimum(lowest, 0.0) * steepest
+            return np.asarray(rate if self.tau is None else rate / self.tau.reshape(len(rate), -1).min(axis=1))
+        full = 1.0 + norm(self.weights) * steepest
+        if self.drive.matrix is not None:
+            return np.asarray(full * norm(self.drive.matrix))
+        return np.asarray(full * (steepest if self.drive.code == HESSIAN else full))

@@ -12,8 +12,8 @@ from fasthop.weights import Weights
 _STEPS = 24
 
 
-def smallest_eigenvalue(weights: Weights) -> np.ndarray:
-    """Return an estimate from below of λ_min of symmetric weights.
+def smallest_eigenvalue(weights: Weights, *, sign: float = 1.0) -> np.ndarray:
+    """Return an estimate from below of the smallest eigenvalue of sign · W for symmetric weights.
 
     Exact (LAPACK) up to N = 32; Lanczos above, less the residual of its lowest Ritz pair.
 
@@ -21,6 +21,8 @@ def smallest_eigenvalue(weights: Weights) -> np.ndarray:
     ----------
     weights : Weights
         Symmetric.
+    sign : float
+        1 or −1; with −1 the result is minus the largest eigenvalue of W.
 
     Returns
     -------
@@ -29,11 +31,18 @@ def smallest_eigenvalue(weights: Weights) -> np.ndarray:
     with one_blas_thread():
         if weights.neurons <= 32:
             dense = weights.to_dense().reshape(-1, weights.neurons, weights.neurons)
-            return np.asarray(np.linalg.eigvalsh(dense)[:, 0])
-        return _lanczos(weights)
+            return np.asarray(np.linalg.eigvalsh(sign * dense)[:, 0])
+        return _lanczos(weights, sign)
 
 
-def _lanczos(weights: Weights) -> np.ndarray:
+def norm(weights: Weights) -> np.ndarray:
+    """Return an estimate from above of ‖W‖₂, shape (K,): from both ends of a symmetric spectrum, else `norm_bound`."""
+    if not weights.symmetric:
+        return weights.norm_bound()
+    return np.asarray(np.maximum(-smallest_eigenvalue(weights), -smallest_eigenvalue(weights, sign=-1.0)))
+
+
+def _lanczos(weights: Weights, sign: float) -> np.ndarray:
     count, n = len(weights.stored), weights.neurons
     steps = min(_STEPS, n)
     basis = np.zeros((count, steps + 1, n))
@@ -43,7 +52,7 @@ def _lanczos(weights: Weights) -> np.ndarray:
     tridiagonal = np.zeros((count, steps, steps))
     beta, scale = np.zeros(count), np.zeros(count)
     for j in range(steps):
-        image = weights.apply(basis[:, j])
+        image = sign * weights.apply(basis[:, j])
         scale = np.maximum(scale, np.linalg.norm(image, axis=1))
         tridiagonal[:, j, j] = np.einsum("kn,kn->k", basis[:, j], image)
         for _ in range(2):  # twice is enough to keep the basis orthogonal to rounding

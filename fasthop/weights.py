@@ -42,6 +42,13 @@ class Weights:
         many = "" if self.count is None else f"{self.count} × "
         return f"{type(self).__name__}({many}N={self.neurons}, {self.stored.shape[1]} numbers)"
 
+    @property
+    def mirror(self) -> np.ndarray:
+        """The table of Wᵀ, over the same numbers."""
+        table = self.blocks[:, [1, 0, 3, 2, 4, 5, 6]]
+        table[:, 5] = np.choose(table[:, 5], [TRANSPOSED, PLAIN, LOW_RANK, DIAGONAL])
+        return np.ascontiguousarray(table)
+
     def apply(self, x: np.ndarray) -> np.ndarray:
         """Return W x for one vector of each matrix, shape (K, N) to (K, N)."""
         out = np.zeros_like(x)
@@ -63,9 +70,7 @@ class Weights:
         k, n = len(self.stored), self.neurons
         size = Weights(n, self.count, self.blocks.tolist(), np.abs(self.stored), self.symmetric)
         rows = size.apply(np.ones((k, n)))
-        mirrored = size.blocks[:, [1, 0, 3, 2, 4, 5, 6]]
-        mirrored[:, 5] = np.choose(mirrored[:, 5], [TRANSPOSED, PLAIN, LOW_RANK, DIAGONAL])
-        columns = Weights(n, self.count, mirrored.tolist(), size.stored, self.symmetric).apply(np.ones((k, n)))
+        columns = Weights(n, self.count, self.mirror.tolist(), size.stored, self.symmetric).apply(np.ones((k, n)))
         return np.asarray(np.sqrt(rows.max(axis=1) * columns.max(axis=1)))
 
     def _matrix(self, at: int, rows: int, columns: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import prange
 
-from fasthop_kernels.flows import slope
+from fasthop_kernels.flows import NONE, residual, velocity
 from fasthop_kernels.jit import kernel, parallel_kernel
 from fasthop_kernels.lanes import LINE, ROWS, take, wide_vectors
 from fasthop_kernels.steppers import Method, step
@@ -20,7 +20,7 @@ from fasthop_kernels.tables import Tables
 from fasthop_kernels.tiles import Tile, shape_tile
 
 #: What the end of a trajectory is.
-SETTLED, UNSETTLED, DIVERGED, NOT_FINITE = range(4)
+SETTLED, UNSETTLED, DIVERGED, NOT_FINITE, FALSE_MEMORY = range(5)
 
 _LIVE = -1  # status of a lane that goes on
 _IDLE = -1  # item of a lane without a trajectory
@@ -36,7 +36,8 @@ class Limits(NamedTuple):
     most_steps : int64 array, shape (K,)
         Steps after which a trajectory is unsettled.
     tolerance : float
-        Settled where max|F(y)| ≤ tolerance · max(1, max|y|); negative: never.
+        Settled where max|residual| ≤ tolerance · max(1, max|y|); negative: never. A false memory where ẏ meets that and
+        the residual exceeds √tolerance · max(1, max|y|): R has lost it.
     escape : float
         Diverged where max|y| exceeds it; infinite: never.
     """
@@ -58,39 +59,62 @@ class Ends(NamedTuple):
 
 @kernel
 def _measure(tile: Tile) -> None:
-    """Reduce |F| and |y| over the neurons, ROWS partial maxima a lane; `poison` turns NaN where F is not finite."""
+    """Reduce |residual| and |y| over the neurons; `poison` turns NaN where the residual is not finite."""
     wide_vectors()
-    fastest, farthest, poison = tile.fastest, tile.farthest, tile.poison
-    panel = fastest.size
-    fastest[:] = 0
-    farthest[:] = 0
+    residual, distance, poison = tile.residual, tile.distance, tile.poison
+    panel = residual.size
+    residual[:] = 0
+    distance[:] = 0
     poison[:] = 0
     for p in range(0, tile.y.size, panel):
         # Slices, because numba cannot prove p + e ≥ 0 and an index that may wrap is not vectorised; selections,
         # because the builtin max is not either.
         y, k = tile.y[p : p + panel], tile.k[p : p + panel]
         for e in range(panel):
-            speed, distance = abs(k[e]), abs(y[e])
-            fastest[e] = speed if speed > fastest[e] else fastest[e]
-            farthest[e] = distance if distance > farthest[e] else farthest[e]
+            size, place = abs(k[e]), abs(y[e])
+            residual[e] = size if size > residual[e] else residual[e]
+            distance[e] = place if place > distance[e] else distance[e]
             poison[e] += k[e] - k[e]
 
 
 @kernel
-def _judge(tile: Tile, lane: int, lanes: int, clock: int, limits: Limits, memory: int) -> tuple[Any, int]:
-    """Return the residual of a lane relative to max(1, |y|∞), and what it is."""
-    fastest, farthest, poison = tile.fastest[lane], tile.farthest[lane], tile.poison[lane]
+def _measure_speed(tile: Tile) -> None:
+    """Reduce |ẏ| over the neurons."""
+    wide_vectors()
+    speed = tile.speed
+    panel = speed.size
+    speed[:] = 0
+    for p in range(0, tile.k.size, panel):
+        k = tile.k[p : p + panel]
+        for e in range(panel):
+            size = abs(k[e])
+            speed[e] = size if size > speed[e] else speed[e]
+
+
+@kernel
+def _worst(panel: Any, lane: int, lanes: int) -> Any:
+    worst = panel[lane]
     for r in range(1, ROWS):
-        at = r * lanes + lane
-        fastest = max(fastest, tile.fastest[at])
-        farthest = max(farthest, tile.farthest[at])
-        poison += tile.poison[at]
-    residual = fastest / max(1.0, farthest) + poison
+        worst = max(worst, panel[r * lanes + lane])
+    return worst
+
+
+@kernel
+def _judge(tile: Tile, driven: bool, lane: int, lanes: int, clock: int, limits: Limits, memory: int) -> tuple[Any, int]:
+    """Return the residual of a lane relative to max(1, |y|∞), and what the lane is."""
+    poison = tile.poison[lane]
+    for r in range(1, ROWS):
+        poison += tile.poison[r * lanes + lane]
+    distance = _worst(tile.distance, lane, lanes)
+    scale = max(1.0, distance)
+    residual = _worst(tile.residual, lane, lanes) / scale + poison
     if not residual < np.inf:
         return residual, NOT_FINITE
     if residual <= limits.tolerance:
         return residual, SETTLED
-    if farthest > limits.escape:
+    if driven and residual * residual > limits.tolerance and _worst(tile.speed, lane, lanes) <= limits.tolerance * scale:
+        return residual, FALSE_MEMORY
+    if distance > limits.escape:
         return residual, DIVERGED
     if clock >= limits.most_steps[memory]:
         return residual, UNSETTLED
@@ -159,7 +183,7 @@ def _run_tile(
     their tiles, each takes its share, which is why a tile that ends as a whole returns instead of refilling itself.
     """
     neurons, line = starts.shape[1], LINE // floats.itemsize
-    weights, h = tables.weights[memory], limits.step[memory]
+    h, driven = limits.step[memory], tables.drive != NONE
     items, clock = integers[: integers.size // 2], integers[integers.size // 2 :]
 
     share = -(-(first[memory + 1] - first[memory] - taken[memory]) // helpers)
@@ -182,27 +206,30 @@ def _run_tile(
     paid = 0
     while live > 0:
         paid += lanes
-        slope(tables, weights, tile, tile.y, lanes)
+        residual(tables, memory, tile, tile.y, lanes)
         _measure(tile)
+        velocity(tables, memory, tile, tile.y, lanes)
+        if driven:
+            _measure_speed(tile)
         ended = 0
         for lane in range(lanes):
             item = items[lane]
             if item == _IDLE:
                 continue
-            residual, status = _judge(tile, lane, lanes, clock[lane], limits, memory)
+            left, status = _judge(tile, driven, lane, lanes, clock[lane], limits, memory)
             if status == _LIVE:
                 clock[lane] += 1
                 continue
             _store(tile.y, lane, lanes, ends.state[item])
             ends.status[item] = status
-            ends.residual[item] = residual
+            ends.residual[item] = left
             ends.steps[item] = clock[lane]
             items[lane] = _IDLE
             ended += 1
         live -= ended
         if live == 0:
             break
-        step(method, tables, weights, tile, h, lanes)
+        step(method, tables, memory, tile, h, lanes)
         if ended == 0:
             continue
         for lane in range(lanes):

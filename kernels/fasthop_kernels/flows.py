@@ -1,15 +1,28 @@
-"""Right-hand sides of the dynamical systems, on a tile of lanes."""
+"""Right-hand sides of the dynamical systems of arXiv 2410.13866, on a tile of lanes.
+
+Every system is ẏ = R(y) · residual(y): the residual vanishes at steady states and nowhere else, and R turns and scales
+it. So a flow has two parts, `residual` and `velocity`, and between them stands what decides whether a state is steady.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fasthop_kernels.activations import activate
+from fasthop_kernels.activations import activate, apply_slope
 from fasthop_kernels.jit import kernel
 from fasthop_kernels.lanes import wide_vectors
 from fasthop_kernels.products import add_weights
 from fasthop_kernels.tables import Tables
 from fasthop_kernels.tiles import Tile
+
+#: What the residual is. OUTSIDE: h = W g(y) − y + b, systems (1) and (9). INSIDE: f = g(W u + b) − u, system (5).
+#: AROUND: Wᵀ g(W u + b) − u, the simplest model of section 4.
+OUTSIDE, INSIDE, AROUND = range(3)
+
+#: What R is. With x the argument of g: NONE, I; MATRIX, any constant; GRADIENT, minus the gradient of ½|residual|²
+#: (I − WᵀΛ(x) for INSIDE, I − Λ(x)Wᵀ for OUTSIDE); AS_PRINTED, I − W Λ(x), system (9) as the paper prints it; HESSIAN,
+#: Λ(x).
+NONE, MATRIX, GRADIENT, AS_PRINTED, HESSIAN = range(5)
 
 
 @kernel
@@ -27,19 +40,56 @@ def _multiply(x: Any, out: Any) -> None:
 
 
 @kernel
-def slope(tables: Tables, weights: Any, tile: Tile, state: Any, lanes: int) -> None:
-    """Write h = W g(y) − y + b at `state`, system (1) of arXiv 2410.13866, to `tile.k`; g(y) is in `tile.g` afterwards.
-
-    The product starts from b − y, so that the sum is the residual of the steady-state equation without a pass of its
-    own.
-    """
-    activate(tables.layers, tables.parameters, state, tile.g, lanes)
-    _subtract(tile.bias, state, tile.k)
-    add_weights(tables.blocks, weights, tile.g, tile.middle, tile.k, lanes)
+def _negate(x: Any) -> None:
+    wide_vectors()
+    for e in range(x.size):
+        x[e] = -x[e]
 
 
 @kernel
-def pace(tile: Tile) -> None:
-    """Divide the slope by the time constants: τ ẏ = h."""
+def residual(tables: Tables, memory: int, tile: Tile, state: Any, lanes: int) -> None:
+    """Write the residual at `state` to `tile.k`; `tile.g` and, but for OUTSIDE, the argument `tile.x` of g are left.
+
+    A product starts from what is added to it, so that the sum needs no pass of its own.
+    """
+    blocks, weights = tables.blocks, tables.weights[memory]
+    if tables.system == OUTSIDE:
+        activate(tables.layers, tables.parameters, state, tile.g, lanes)
+        _subtract(tile.bias, state, tile.k)
+        add_weights(blocks, weights, tile.g, tile.middle, tile.k, lanes)
+        return
+    tile.x[:] = tile.bias
+    add_weights(blocks, weights, state, tile.middle, tile.x, lanes)
+    activate(tables.layers, tables.parameters, tile.x, tile.g, lanes)
+    if tables.system == INSIDE:
+        _subtract(tile.g, state, tile.k)
+    else:
+        tile.k[:] = state
+        _negate(tile.k)
+        add_weights(tables.mirror, weights, tile.g, tile.middle, tile.k, lanes)
+
+
+@kernel
+def velocity(tables: Tables, memory: int, tile: Tile, state: Any, lanes: int) -> None:
+    """Turn the residual at `state` in `tile.k` into ẏ, after `residual`; `tile.g` and `tile.x` are overwritten."""
+    weights = tables.weights[memory]
+    if tables.drive == MATRIX:
+        tile.g[:] = tile.k
+        tile.k[:] = 0
+        add_weights(tables.drive_blocks, tables.drive_weights[memory], tile.g, tile.middle, tile.k, lanes)
+    elif tables.drive == GRADIENT and tables.system == OUTSIDE:
+        tile.x[:] = 0
+        add_weights(tables.mirror, weights, tile.k, tile.middle, tile.x, lanes)
+        apply_slope(tables.layers, tables.parameters, state, tile.x, tile.g, lanes)
+        _subtract(tile.k, tile.g, tile.k)
+    elif tables.drive != NONE:
+        argument = state if tables.system == OUTSIDE else tile.x
+        apply_slope(tables.layers, tables.parameters, argument, tile.k, tile.g, lanes)
+        if tables.drive == HESSIAN:
+            tile.k[:] = tile.g
+        else:
+            _negate(tile.g)
+            blocks = tables.mirror if tables.drive == GRADIENT else tables.blocks
+            add_weights(blocks, weights, tile.g, tile.middle, tile.k, lanes)
     if tile.rate.size > 0:
         _multiply(tile.rate, tile.k)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fasthop_kernels.flows import pace, slope
+from fasthop_kernels.flows import residual, velocity
 from fasthop_kernels.jit import kernel
 from fasthop_kernels.lanes import wide_vectors
 from fasthop_kernels.tables import Tables
@@ -85,18 +85,16 @@ def _last_stage(y: Any, k: Any, total: Any, h: Any, weight: Any) -> None:
 
 
 @kernel
-def step(method: Method, tables: Tables, weights: Any, tile: Tile, h: Any, lanes: int) -> None:
-    """Advance `tile.y` by h; `tile.k` holds the slope at y on entry. The other arrays of the tile are overwritten."""
+def step(method: Method, tables: Tables, memory: int, tile: Tile, h: Any, lanes: int) -> None:
+    """Advance `tile.y` by h; `tile.k` holds ẏ on entry. The other arrays of the tile are overwritten."""
     last = method.weight.size - 1
-    pace(tile)
     if last == 0:
         _take_step(tile.y, h * method.weight[0], tile.k)
         return
     _first_stage(tile.y, tile.k, tile.z, tile.total, h * method.ahead[0], method.weight[0])
-    for stage in range(1, last):
-        slope(tables, weights, tile, tile.z, lanes)
-        pace(tile)
-        _next_stage(tile.y, tile.k, tile.z, tile.total, h * method.ahead[stage], method.weight[stage])
-    slope(tables, weights, tile, tile.z, lanes)
-    pace(tile)
+    for stage in range(1, last + 1):
+        residual(tables, memory, tile, tile.z, lanes)
+        velocity(tables, memory, tile, tile.z, lanes)
+        if stage < last:
+            _next_stage(tile.y, tile.k, tile.z, tile.total, h * method.ahead[stage], method.weight[stage])
     _last_stage(tile.y, tile.k, tile.total, h, method.weight[last])

@@ -22,6 +22,14 @@ class Tables(NamedTuple):
     bias : float array, shape (K, N)
     rate : float array, shape (K, N) or (K, 0)
         1/τ of every neuron; empty where all are 1.
+    mirror : int64 array, shape (n_blocks, 7)
+        The blocks of Wᵀ, over the same numbers.
+    system : int
+        What the residual is (`flows`).
+    drive : int
+        What R is in ẏ = R · residual (`flows`).
+    drive_blocks, drive_weights : int64 array (n, 7), float array (K, S)
+        R itself where it is a matrix; empty otherwise.
     """
 
     layers: Any
@@ -30,3 +38,8 @@ class Tables(NamedTuple):
     weights: Any
     bias: Any
     rate: Any
+    mirror: Any
+    system: Any
+    drive: Any
+    drive_blocks: Any
+    drive_weights: Any

@@ -16,8 +16,8 @@ class Tile(NamedTuple):
     """Flat arrays with `lanes` numbers a neuron.
 
     State, stage state, activation, slope, weighted sum of slopes; bias and rate spread over the lanes (`rate` empty
-    where all time constants are 1); the narrow middle of a product of low rank; ROWS partial maxima a lane of |F| and
-    of |y|, and a mark of NaN.
+    where all time constants are 1); the argument of g, or room for a product (empty where a system needs neither); the
+    narrow middle of a product of low rank; ROWS partial maxima a lane of |residual|, |y| and |ẏ|, and a mark of NaN.
     """
 
     y: Any
@@ -27,9 +27,11 @@ class Tile(NamedTuple):
     total: Any
     bias: Any
     rate: Any
+    x: Any
     middle: Any
-    fastest: Any
-    farthest: Any
+    residual: Any
+    distance: Any
+    speed: Any
     poison: Any
 
 
@@ -43,8 +45,8 @@ def workspace(tables: Tables, workers: int) -> tuple[Any, Any]:
     """Allocate buffers for tiles of any width: floats aligned to cache lines, and integers, one row per worker."""
     dtype = np.dtype(tables.bias.dtype)
     most = MAX_LINES * lane_line(dtype)
-    arrays = 7 if tables.rate.size else 6
-    count = (arrays * padded_rows(tables.bias.shape[1]) + largest_rank(tables.blocks) + 3 * ROWS) * most
+    rank = max(largest_rank(tables.blocks), largest_rank(tables.drive_blocks))
+    count = (8 * padded_rows(tables.bias.shape[1]) + rank + 4 * ROWS) * most
     raw = np.zeros(workers * count * dtype.itemsize + LINE, np.uint8)
     start = -raw.ctypes.data % LINE
     floats = raw[start : start + workers * count * dtype.itemsize].view(dtype).reshape(workers, count)
@@ -60,8 +62,9 @@ def shape_tile(tables: Tables, memory: int, floats: Any, lanes: int) -> Tile:
     neurons = tables.bias.shape[1]
     size, panel = padded_rows(neurons) * lanes, ROWS * lanes
     paced = size if tables.rate.size > 0 else 0
-    middle = largest_rank(tables.blocks) * lanes
-    at = 6 * size + paced + middle
+    driven = size if tables.system != 0 or tables.drive != 0 else 0
+    middle = max(largest_rank(tables.blocks), largest_rank(tables.drive_blocks)) * lanes
+    at = 6 * size + paced + driven + middle
     tile = Tile(
         floats[:size],
         floats[size : 2 * size],
@@ -70,15 +73,18 @@ def shape_tile(tables: Tables, memory: int, floats: Any, lanes: int) -> Tile:
         floats[4 * size : 5 * size],
         floats[5 * size : 6 * size],
         floats[6 * size : 6 * size + paced],
-        floats[6 * size + paced : at],
+        floats[6 * size + paced : 6 * size + paced + driven],
+        floats[at - middle : at],
         floats[at : at + panel],
         floats[at + panel : at + 2 * panel],
         floats[at + 2 * panel : at + 3 * panel],
+        floats[at + 3 * panel : at + 4 * panel],
     )
     for i in range(neurons):
         tile.bias[i * lanes : (i + 1) * lanes] = tables.bias[memory, i]
         if paced > 0:
             tile.rate[i * lanes : (i + 1) * lanes] = tables.rate[memory, i]
-    for padded in (tile.y, tile.k, tile.bias, tile.rate):
+    # The argument too: a Λ that is not finite on the padding would leave NaN there.
+    for padded in (tile.y, tile.z, tile.g, tile.k, tile.bias, tile.rate, tile.x):
         padded[neurons * lanes :] = 0
     return tile
