@@ -214,7 +214,7 @@ def settle(
     if goal < floor:
         raise ValueError(f"tolerance must be at least {floor:.2g} in {memory.dtype.name}; got {goal:g}.")
     h = default_step(memory, name) if dt is None else checks.real("dt", dt, above=0)
-    most = np.maximum(np.ceil(checks.real("t_max", t_max, above=0) / h * (1 - 1e-12)), 1)
+    most = np.clip(np.ceil(checks.real("t_max", t_max, above=0) / h * (1 - 1e-12)), 1, 2.0**62)
     return integrate(
         memory,
         state,
@@ -258,7 +258,7 @@ def integrate(
         step=h.astype(kind),
         most_steps=np.array(np.broadcast_to(np.asarray(most_steps), (memories,)), np.int64),
         tolerance=kind.type(tolerance),
-        escape=kind.type(escape),
+        escape=kind.type(escape if escape <= float(np.finfo(kind).max) else math.inf),
     )
     ends = kernels.Ends(
         state=np.empty((count, n), kind),

@@ -62,3 +62,38 @@ def settle(W, b, g, y, h, tolerance, most_steps, method):
             return y, steps
         y = method(lambda x: slope(W, b, g, x[None])[0], y, h, 1)
     return y, most_steps
+
+
+# --- energies -------------------------------------------------------------------------------------------------------
+
+
+def lagrangian(name, y, a=1.0):
+    """L(y) = ∫g of every entry."""
+    x = 3 * y / 8
+    return {
+        "tanh": lambda: np.logaddexp(a * y, -a * y) / a - np.log(2) / a,
+        "sigmoid": lambda: np.logaddexp(0, a * y) / a,
+        "relu": lambda: np.where(y > 0, y, 0) ** 2 / 2,
+        "leaky_relu": lambda: np.where(y > 0, y, a * y) * y / 2,
+        "smooth_leaky_relu": lambda: (
+            5 * y**2 / 16 + 8 / 3 * ((x**2 / 2 - 1 / 4) * special.erf(x) + x * np.exp(-(x**2)) / (2 * np.sqrt(np.pi)))
+        ),
+    }[name]()
+
+
+def derivative(name, y, a=1.0):
+    """Λ(y), the derivative of g."""
+    return {
+        "tanh": lambda: a / np.cosh(a * y) ** 2,
+        "sigmoid": lambda: a * special.expit(a * y) * special.expit(-a * y),
+        "relu": lambda: (y > 0) * 1.0,
+        "leaky_relu": lambda: np.where(y > 0, 1.0, a),
+        "smooth_leaky_relu": lambda: (
+            (5 + 3 * special.erf(3 * y / 8)) / 8 + 9 * y * np.exp(-9 * y**2 / 64) / (32 * np.sqrt(np.pi))
+        ),
+    }[name]()
+
+
+def energy(W, b, g, L, y):
+    """Energy (2) of one state as it is printed, E = (y − b)·g − L − ½ gᵀW g, with g and L of every neuron."""
+    return (y - b) @ g - np.sum(L) - g @ W @ g / 2

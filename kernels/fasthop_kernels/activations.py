@@ -48,7 +48,7 @@ def tanh_lagrangian(y: Any, a: Any) -> Any:
 def tanh_legendre(y: Any, a: Any) -> Any:
     x = abs(a * y)
     q = exp(like(-2.0, y) * x)
-    return (like(LN2, y) - log1p(q) - like(2.0, y) * x * q / (like(1.0, y) + q)) / a
+    return (like(LN2, y) - log1p(q) - x * (like(2.0, y) * q / (like(1.0, y) + q))) / a
 
 
 # --- logistic sigmoid, gain a: g = 1 / (1 + e^{−a y}) ---------------------------------------------------------------
@@ -89,7 +89,7 @@ def relu_g(y: Any, a: Any) -> Any:
 
 @formula
 def relu_slope(y: Any, a: Any) -> Any:
-    return like(1.0, y) if y > like(0.0, y) else like(0.0, y)
+    return like(1.0, y) if y > like(0.0, y) else (like(0.0, y) if y <= like(0.0, y) else y)  # NaN stays NaN
 
 
 @formula
@@ -105,7 +105,7 @@ def leaky_relu_g(y: Any, a: Any) -> Any:
 
 @formula
 def leaky_relu_slope(y: Any, a: Any) -> Any:
-    return like(1.0, y) if y > like(0.0, y) else a
+    return like(1.0, y) if y > like(0.0, y) else (a if y <= like(0.0, y) else y)
 
 
 @formula

@@ -1,0 +1,234 @@
+import errno
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba.core.caching import FunctionCache
+
+import fasthop_kernels
+from fasthop_kernels import jit
+
+PACKAGE = Path(fasthop_kernels.__file__).parent
+
+
+# --- a second process compiles nothing; two that fill one cache do not harm each other ------------------------------
+
+SETTLE = """
+from numba.core.event import install_recorder
+with install_recorder("numba:compile") as recorder:
+    import fasthop as fh
+    memory = fh.Memory([[0.5, 0.1], [0.1, -1.0]], [0.1, 0.2])
+    ends = fh.settle(memory, [[1.0, 1.0], [1.0, -1.0]])
+print(len(recorder.buffer), *ends.state.tolist())
+"""
+
+
+def test_second_process_compiles_nothing(run_python, tmp_path):
+    compiled, state = run_python(SETTLE, NUMBA_CACHE_DIR=tmp_path).split(maxsplit=1)
+    assert int(compiled) > 0
+    compiled_again, state_again = run_python(SETTLE, NUMBA_CACHE_DIR=tmp_path).split(maxsplit=1)
+    assert int(compiled_again) == 0
+    assert state_again == state
+
+
+FORMULAS = """
+import sys
+import numpy as np
+from numba.core.event import install_recorder
+from fasthop.activations import Tanh
+y = np.array([-0.5, 1.5], sys.argv[1])
+if "wait" in sys.argv:  # until the other is there, too
+    print("here", flush=True)
+    sys.stdin.readline()
+with install_recorder("numba:compile") as recorder:
+    numbers = [getattr(Tanh(), name)(y) for name in ("g", "legendre")]
+print(len(recorder.buffer), *map(float, np.concatenate(numbers)))
+"""
+
+
+def test_two_processes_fill_one_cache_at_once(start_python, finish, run_python, tmp_path):
+    dtypes = ["float64", "float32"]
+    both = [start_python(FORMULAS, dtype, "wait", NUMBA_CACHE_DIR=tmp_path) for dtype in dtypes]
+    for process in both:
+        assert process.stdout.readline() == "here\n"
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    y = np.array([-0.5, 1.5])
+    g = np.tanh(y)
+    exact = np.concatenate([g, y * g - np.log(np.cosh(y))])
+    for process, dtype in zip(both, dtypes, strict=True):
+        compiled, *numbers = map(float, finish(process).split())
+        compiled_again, *numbers_again = map(float, run_python(FORMULAS, dtype, NUMBA_CACHE_DIR=tmp_path).split())
+        assert compiled > compiled_again == 0
+        assert numbers_again == numbers
+        np.testing.assert_allclose(numbers, exact, rtol=16 * np.finfo(dtype).eps)
+
+
+# --- an edit anywhere makes new code --------------------------------------------------------------------------------
+
+PHI = """
+import numpy as np
+from fasthop_kernels.activations import TANH, transform
+out = np.empty(1)
+transform(np.array([[0, 1, TANH]]), np.ones(1), np.ones(1), out, 1)
+print(out[0])
+"""
+EDIT = """
+
+@formula
+def log1p(x):
+    return x
+"""
+EXACT = np.tanh(1) - np.log(np.cosh(1))
+EDITED = np.log(2) - np.exp(-2) - 2 * np.exp(-2) / (1 + np.exp(-2))
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the kernels that may be edited."""
+    return Path(shutil.copytree(PACKAGE, tmp_path / "fasthop_kernels", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def append(path, text):
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+
+def replace(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_an_edit_of_an_inner_module_makes_new_code_and_removes_the_old(copy, run_python, tmp_path):
+    def phi():
+        return float(run_python(PHI, path=copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache"))
+
+    assert phi() == pytest.approx(EXACT, rel=1e-14)
+    first = {path.name for path in (tmp_path / "cache").rglob("activations.transform-*")}
+    append(copy / "elementary.py", EDIT)
+    assert phi() == pytest.approx(EDITED, rel=1e-14)
+    second = {path.name for path in (tmp_path / "cache").rglob("activations.transform-*")}
+    assert len(first) == len(second) == 2  # an index and its code
+    assert not first & second
+
+
+def test_without_the_digest_the_old_number_would_come_back(copy, run_python, tmp_path):
+    replace(copy / "jit.py", "SOURCES = _digest(pathlib.Path(__file__).parent)", 'SOURCES = "0" * 64')
+    for _ in range(2):
+        value = float(run_python(PHI, path=copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache"))
+        assert value == pytest.approx(EXACT, rel=1e-14)
+        append(copy / "elementary.py", EDIT)
+
+
+@pytest.mark.parametrize("name", sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")))
+def test_digest_sees_every_file(copy, name):
+    digests = [jit._digest(copy)]
+    append(copy / name, "\n")
+    digests.append(jit._digest(copy))
+    (copy / name).rename((copy / name).with_name("renamed.py"))
+    digests.append(jit._digest(copy))
+    assert len(set(digests)) == 3
+
+
+# --- no folder to cache in ------------------------------------------------------------------------------------------
+
+
+def test_kernels_run_where_no_folder_can_be_written(copy, run_python, tmp_path):
+    # A file in place of a folder stops even the superuser.
+    (copy / "__pycache__").touch()
+    (tmp_path / "file").touch()
+    nowhere = dict.fromkeys(["NUMBA_CACHE_DIR", "HOME", "LOCALAPPDATA", "XDG_CACHE_HOME"], tmp_path / "file" / "below")
+    environment = nowhere | {"PYTHONDONTWRITEBYTECODE": "1"}
+    said = run_python(f"{PHI}\nprint(type(transform._cache).__name__)", path=copy.parent, **environment)
+    value, cache = said.split()
+    assert float(value) == pytest.approx(EXACT, rel=1e-14)
+    assert cache == "NullCache"
+
+
+def test_a_full_disk_does_not_cost_the_result(monkeypatch):
+    def full(*_):
+        full.calls += 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    full.calls = 0
+    monkeypatch.setattr(FunctionCache, "save_overload", full)
+    assert jit.kernel(lambda x: x + 1)(1) == 2
+    assert full.calls == 1
+
+
+# --- other ways to run ----------------------------------------------------------------------------------------------
+
+EVERYTHING = """
+import sys
+import numpy as np
+import fasthop as fh
+from fasthop.activations import ACTIVATIONS
+neurons, batch, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+rng, out = np.random.default_rng(5), {}
+for dtype in sys.argv[4:]:
+    for name in ACTIVATIONS:
+        W = rng.normal(size=(2, neurons, neurons)) / 6
+        memory = fh.Memory(W + W.swapaxes(1, 2), rng.normal(size=neurons), name, dtype=dtype)
+        starts = rng.normal(size=(2, batch, neurons))
+        for method in ("euler", "rk4"):
+            run = fh.simulate(memory, starts, t_end=0.3, dt=0.1, method=method, save_at=[0, 0.2])
+            ends = fh.settle(memory, starts, tolerance=1e-3, method=method, t_max=2.0)
+            for key in ("state", "states"):
+                out[f"{dtype} {name} {method} {key}"] = getattr(run, key)
+            for key in ("state", "steps"):
+                out[f"{dtype} {name} {method} end {key}"] = getattr(ends, key)
+        out[f"{dtype} {name} energy"] = fh.energy(memory, starts)
+        for method in ("g", "slope", "lagrangian", "legendre"):
+            out[f"{dtype} {name} {method}"] = getattr(memory.activation, method)(starts.astype(dtype))
+np.savez(path, **out)
+"""
+
+
+def assert_same(path, other):
+    with np.load(path) as here, np.load(other) as there:
+        assert here.files == there.files
+        for name in here.files:
+            tolerance = 1e-12 if name.startswith("float64") else 1e-5
+            np.testing.assert_allclose(here[name], there[name], rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def test_uncompiled_python_gives_the_same_numbers(run_python, tmp_path):
+    arguments = ("float64", "float32")
+    run_python(EVERYTHING, 3, 2, tmp_path / "compiled.npz", *arguments)
+    run_python(EVERYTHING, 3, 2, tmp_path / "python.npz", *arguments, NUMBA_DISABLE_JIT=1)
+    assert_same(tmp_path / "compiled.npz", tmp_path / "python.npz")
+
+    with np.load(tmp_path / "python.npz") as numbers:
+        wrong = dict(numbers)
+    wrong["float64 tanh rk4 state"] += 1e-11
+    np.savez(tmp_path / "wrong.npz", **wrong)
+    with pytest.raises(AssertionError, match="float64 tanh rk4 state"):
+        assert_same(tmp_path / "compiled.npz", tmp_path / "wrong.npz")
+
+
+BEYOND = """
+import numba, numpy as np
+@numba.njit
+def inner(x, i):
+    x[i] = 1
+@numba.njit(parallel=True)
+def outer(x, i):
+    for k in numba.prange(2):
+        inner(x, i + k)
+outer(np.zeros(4), {})
+"""
+
+
+def test_no_index_is_out_of_bounds(run_python, numba_cache, tmp_path):
+    cache = numba_cache("boundscheck")
+    run_python(EVERYTHING, 5, 11, tmp_path / "plain.npz", "float64")
+    run_python(EVERYTHING, 5, 11, tmp_path / "checked.npz", "float64", NUMBA_BOUNDSCHECK=1, NUMBA_CACHE_DIR=cache)
+    assert_same(tmp_path / "plain.npz", tmp_path / "checked.npz")
+
+
+def test_bounds_are_checked_inside_threads_too(run_python):
+    run_python(BEYOND.format(1), NUMBA_BOUNDSCHECK=1)
+    with pytest.raises(AssertionError, match="IndexError"):
+        run_python(BEYOND.format(4), NUMBA_BOUNDSCHECK=1)
