@@ -9,7 +9,16 @@ from typing import Any
 _HOMES = {
     "fasthop.activations": ["Activation", "LeakyReLU", "ReLU", "Sigmoid", "SmoothLeakyReLU", "Tanh"],
     "fasthop.drives": ["lyapunov", "polar"],
-    "fasthop.energies": ["energy"],
+    "fasthop.energies": [
+        "Energy",
+        "energy",
+        "energy_gradient",
+        "energy_hessian",
+        "lyapunov_condition",
+        "numerical_abscissa",
+        "residual",
+        "why_not_lyapunov",
+    ],
     "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "settle", "simulate"],
     "fasthop.experiments.basins": ["basins"],
     "fasthop.learning": ["hebb", "pseudo_inverse"],

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from fasthop_kernels.flows import AS_PRINTED, GRADIENT, HESSIAN, MATRIX, NONE
 
 from fasthop import checks
 from fasthop.runtime import one_blas_thread
 from fasthop.weights import Dense, Weights
+from fasthop_kernels.flows import AS_PRINTED, GRADIENT, HESSIAN, MATRIX, NONE
 
 #: R by name: the code of the kernels.
 CODES = {

@@ -7,14 +7,14 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from fasthop_kernels.flows import HESSIAN, INSIDE, NONE, OUTSIDE
-from fasthop_kernels.tables import Tables
 
 from fasthop import checks
 from fasthop.activations import Activation, as_activation
 from fasthop.drives import as_drive
 from fasthop.spectra import norm, smallest_eigenvalue
-from fasthop.weights import Weights, as_weights
+from fasthop.weights import as_weights
+from fasthop_kernels.flows import HESSIAN, INSIDE, NONE, OUTSIDE
+from fasthop_kernels.tables import Tables
 
 
 class Layer(NamedTuple):
@@ -53,9 +53,9 @@ class Memory:
     variable : {"y", "u"}
         What a state is: y, or u with y = W u + b.
     R : {"identity", "weights", "polar", "gradient", "gradient-as-printed", "hessian"}, array_like or Weights, optional
-        With Λ = g′ at the argument of g: I by default; W; sign(W), +1 on its null space; I − WᵀΛ for u and I − ΛWᵀ for y,
-        which make the flow the gradient flow of ½|residual|²; I − WΛ, system (9) as the paper prints it, whose energy
-        can rise; Λ; or a matrix of shape (N, N) or (K, N, N).
+        With Λ = g′ at the argument of g: I by default; W; sign(W), +1 on its null space; I − WᵀΛ for u and I − ΛWᵀ for
+        y, which make the flow the gradient flow of ½|residual|²; I − WΛ, system (9) as the paper prints it, whose
+        energy can rise; Λ; or a matrix of shape (N, N) or (K, N, N).
     dtype : float64 or float32
         In which the states are computed.
 
@@ -181,8 +181,8 @@ class Memory:
     def fastest_rate(self) -> np.ndarray:
         """An upper bound on the decay rates of the flow linearised at steady states, shape (K,).
 
-        Those of the residual are 1 − λ with λ an eigenvalue of W Λ. For symmetric W and Λ ≥ 0 these are real and at least
-        λ_min(W) max Λ; otherwise their size is at most ‖W‖ max Λ. Time constants divide by the smallest τ, and R
+        Those of the residual are 1 − λ with λ an eigenvalue of W Λ. For symmetric W and Λ ≥ 0 these are real and at
+        least λ_min(W) max Λ; otherwise their size is at most ‖W‖ max Λ. Time constants divide by the smallest τ, and R
         multiplies by its norm: at most 1 + ‖W‖ max Λ for the gradient, max Λ for the Hessian. Infinite where Λ is not
         bounded.
         """

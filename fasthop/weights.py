@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from fasthop_kernels import random
-from fasthop_kernels.products import DIAGONAL, LOW_RANK, PLAIN, TRANSPOSED
 
 from fasthop import checks
 from fasthop.runtime import all_threads
+from fasthop_kernels import random
+from fasthop_kernels.products import DIAGONAL, LOW_RANK, PLAIN, TRANSPOSED
 
 #: One row of the kernels' table: first row, first column, rows, columns, offset, kind, rank.
 _Block = tuple[int, int, int, int, int, int, int]
@@ -184,7 +185,7 @@ class Blocks(Weights):
         if len(sizes) < 2:
             raise ValueError(f"sizes must name at least two layers; got {len(sizes)}.")
         blocks = {}
-        for i, pair in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for i, pair in enumerate(itertools.pairwise(sizes)):
             entries = np.empty((1, *pair))
             with all_threads():
                 random.uniforms(np.uint64(checks.seed("seed", seed)), random.BLOCK, np.array([i]), entries)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from fasthop import checks
 from fasthop.activations import as_activation, spelled_out
-from fasthop.energies import energy
+from fasthop.energies import energy, natural_energy, why_not_lyapunov
 from fasthop.ensemble import KINDS, METHODS, Ends, default_step, settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.memory import Memory
@@ -130,7 +130,7 @@ def _table(memory: Memory, ends: Ends) -> dict[str, Any]:
     low, high = wilson(counts, total)
     attractors = ends.state[representatives[order]]
     energies = np.full(len(groups), np.nan)
-    if memory.symmetric and attractors.size:
+    if attractors.size and not why_not_lyapunov(memory, natural_energy(memory)):
         energies[: len(attractors)] = energy(memory, attractors)
     return {
         "attractor": np.array([a if kind == "settled" else -1 for a, (kind, _, _) in enumerate(groups)], np.int64),
@@ -167,8 +167,8 @@ def basins(memory: Memory, starts: Any, *, n: int | None = None, seed: int = 0, 
     -------
     DataFrame
         One row per attractor, the largest share first: `attractor`, `kind` ("settled"), `starts`, `hits`, `share` with
-        its 95 % Wilson interval, `energy` (energy (2); NaN where W is not symmetric), `worst_residual`, `mean_time`,
-        `state`. Starts that do not settle follow, one row for each kind of end, with attractor −1.
+        its 95 % Wilson interval, `energy` (`natural_energy`; NaN where it need not decrease), `worst_residual`,
+        `mean_time`, `state`. Starts that do not settle follow, one row for each kind of end, with attractor −1.
 
     Raises
     ------

@@ -241,3 +241,12 @@ def transform(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) ->
         else:
             for e in range(y.size):
                 phi[e] = smooth_leaky_relu_legendre(y[e], a)
+
+
+@kernel
+def apply_slope(layers: Any, parameters: Any, state: Any, x: Any, out: Any, lanes: int) -> None:
+    """Write Λ(state) x."""
+    wide_vectors()
+    differentiate(layers, parameters, state, out, lanes)
+    for e in range(layers[layers.shape[0] - 1, 1] * lanes):
+        out[e] *= x[e]

@@ -112,7 +112,11 @@ def _judge(tile: Tile, driven: bool, lane: int, lanes: int, clock: int, limits: 
         return residual, NOT_FINITE
     if residual <= limits.tolerance:
         return residual, SETTLED
-    if driven and residual * residual > limits.tolerance and _worst(tile.speed, lane, lanes) <= limits.tolerance * scale:
+    if (
+        driven
+        and residual * residual > limits.tolerance
+        and _worst(tile.speed, lane, lanes) <= limits.tolerance * scale
+    ):
         return residual, FALSE_MEMORY
     if distance > limits.escape:
         return residual, DIVERGED
