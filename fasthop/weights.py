@@ -34,7 +34,9 @@ class Weights:
         Whether every W equals its transpose to the last bit.
     """
 
-    def __init__(self, neurons: int, count: int | None, blocks: Sequence[_Block], stored: np.ndarray, symmetric: bool):
+    def __init__(
+        self, neurons: int, count: int | None, blocks: Sequence[Sequence[int]], stored: np.ndarray, symmetric: bool
+    ):
         self.neurons, self.count, self.symmetric = neurons, count, symmetric
         self.blocks = np.array(blocks, np.int64).reshape(-1, 7)
         self.stored = stored

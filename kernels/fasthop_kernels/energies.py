@@ -14,8 +14,8 @@ from fasthop_kernels.products import add_weights
 from fasthop_kernels.tables import Tables
 from fasthop_kernels.tiles import Tile, shape_tile
 
-#: Energies by code. With x the argument of g and r the residual: LEGENDRE, (2) and E1, Σφ(x) − b·g − ½ gᵀW g; QUADRATIC,
-#: E2, ½ uᵀW u − L(x); SQUARE, E3 and (10) with S = I, ½|r|².
+#: Energies by code. With x the argument of g and r the residual: LEGENDRE, (2) and E1, Σφ(x) − b·g − ½ gᵀW g;
+#: QUADRATIC, E2, ½ uᵀW u − L(x); SQUARE, E3 and (10) with S = I, ½|r|².
 LEGENDRE, QUADRATIC, SQUARE = range(3)
 
 

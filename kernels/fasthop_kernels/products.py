@@ -1,4 +1,4 @@
-"""W g for the structure of a memory: dense, blocks, a transposed block, low rank, diagonal. Cost follows what is stored."""
+"""W g for the structure of a memory: dense, blocks, low rank, diagonal. The cost follows what is stored."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ import pytest
 from fasthop.ensemble import METHODS, default_step, settle
 from fasthop.learning import hebb, pseudo_inverse
 from fasthop.memory import Memory
-from fasthop.spectra import norm_bound, smallest_eigenvalue
+from fasthop.spectra import norm, smallest_eigenvalue
+from fasthop.weights import Dense
 
 
 def goe(n, rng):
@@ -43,27 +44,36 @@ def test_smallest_eigenvalue_is_close_and_never_too_high(kind, n):
     W = np.array([symmetric(kind, n, seed) for seed in range(3)])
     eigenvalues = np.linalg.eigvalsh(W)
     size = np.abs(eigenvalues).max(axis=1)
-    estimate = smallest_eigenvalue(W)
+    estimate = smallest_eigenvalue(Dense(W))
     assert estimate.shape == (3,)
     assert (estimate <= eigenvalues[:, 0] + 1e-12 * size).all()
     assert (estimate >= eigenvalues[:, 0] - 0.1 * size).all()
     if n > 1 and kind == "goe":  # a matrix with another spectrum does not pass
-        assert (smallest_eigenvalue(W + 0.2 * size.mean() * np.eye(n)) > eigenvalues[:, 0] + 1e-12 * size).all()
+        assert (smallest_eigenvalue(Dense(W + 0.2 * size.mean() * np.eye(n))) > eigenvalues[:, 0] + 1e-12 * size).all()
 
 
 def test_matrices_do_not_change_each_other():
     W = np.array([symmetric(kind, 60) for kind in ("goe", "zero", "hebb", "one far eigenvalue")])
-    together = smallest_eigenvalue(W)
-    np.testing.assert_allclose(together, [smallest_eigenvalue(w[None])[0] for w in W], rtol=1e-10, atol=1e-12)
+    together = smallest_eigenvalue(Dense(W))
+    np.testing.assert_allclose(together, [smallest_eigenvalue(Dense(w))[0] for w in W], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [1, 5, 40])
 def test_norm_bound_is_above_the_norm(n):
     A = np.random.default_rng(n).normal(size=(6, n, n))
-    norm = np.linalg.norm(A, 2, axis=(1, 2))
-    assert (norm_bound(A) >= norm * (1 - 1e-15)).all()
-    assert (norm_bound(A) <= norm * np.sqrt(n) * (1 + 1e-15)).all()
-    np.testing.assert_allclose(norm_bound(np.eye(n)[None] * -3), 3)
+    due = np.linalg.norm(A, 2, axis=(1, 2))
+    bound = norm(Dense(A))
+    assert (bound >= due * (1 - 1e-15)).all()
+    assert (bound <= due * np.sqrt(n) * (1 + 1e-15)).all()
+    np.testing.assert_allclose(norm(Dense(np.eye(n) * -3)), 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_norm_of_symmetric_weights_comes_from_both_ends(kind):
+    W = symmetric(kind, 129)
+    for signed in (W, -W):
+        due = np.linalg.norm(signed, 2)
+        assert due * (1 - 1e-12) <= norm(Dense(signed))[0] <= 1.1 * due + 1e-12
 
 
 # --- the step that follows ------------------------------------------------------------------------------------------

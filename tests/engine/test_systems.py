@@ -301,7 +301,7 @@ def test_c42_the_numerical_abscissa_decides_and_the_spectrum_does_not():
 
 
 def test_c31_and_c36_the_hessian_at_a_steady_state():
-    # ReLU, W = [[.8, −.5], [−.5, .8]], b = (1, 1): u = (5, 0), (0, 5) stable, (10/7, 10/7) a saddle, under E2 as under (1).
+    # ReLU: u = (5, 0) and (0, 5) are stable, (10/7, 10/7) is a saddle, under E2 as under (1).
     network = fh.Memory([[0.8, -0.5], [-0.5, 0.8]], [1, 1], "relu", variable="u", R="weights")
     steady = np.array([[5.0, 0.0], [0.0, 5.0], [10 / 7, 10 / 7]])
     assert np.abs(fh.residual(network, steady)).max() < 1e-12
