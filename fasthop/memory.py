@@ -98,6 +98,9 @@ class Memory:
         self.dtype = checks.float_dtype("dtype", dtype)
         self.weights = as_weights(W)
         self.neurons, self.count = self.weights.neurons, self.weights.count
+        largest = np.finfo(self.dtype).max
+        if np.abs(self.weights.stored).max() > largest:
+            raise ValueError(f"W must be at most {largest:.2g} in {self.dtype.name}; got a larger number.")
         self.symmetric = self.weights.symmetric
         self.variable = checks.one_of("variable", variable, ("y", "u"))
         self.drive = as_drive(R, self.weights, self.variable)

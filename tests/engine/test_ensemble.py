@@ -259,7 +259,7 @@ def test_every_kind_of_end_is_reached():
     starts = [[-1.0, -1.0], [1e-6, -1.0], [1.0, -1.0], [-1.0, 1e308]]
     ends = settle(memory, starts, dt=0.1, t_max=20, escape=1e6, tolerance=1e-6)
     assert ends.kind.tolist() == ["settled", "unsettled", "diverged", "not_finite"]
-    assert ends.kind.tolist() == list(KINDS)
+    assert ends.kind.tolist() == [kind for kind in KINDS if kind != "false_memory"]
     assert ends.settled.tolist() == [True, False, False, False]
     assert ends.steps[1] == 200
     assert 1e6 < np.abs(ends.state[2]).max() < 2e6
@@ -336,7 +336,7 @@ REFUSED = {
     "W of NaN": (lambda: Memory([[0, np.nan], [0, 0]]), ValueError, ["W must be finite", "W[0, 1] is nan"]),
     "W of words": (lambda: Memory([["a"]]), TypeError, ["W", "real numbers"]),
     "W ragged": (lambda: Memory([[1.0], [1.0, 2.0]]), TypeError, ["W", "real numbers"]),
-    "W too large for float32": (lambda: Memory([[1e300]], dtype="float32"), ValueError, ["W[0, 0] is inf"]),
+    "W too large for float32": (lambda: Memory([[1e300]], dtype="float32"), ValueError, ["W", "float32", "3.4e+38"]),
     "b too long": (lambda: Memory(np.eye(2), [1, 2, 3]), ValueError, ["b", "(2,)", "(3,)"]),
     "b of infinity": (lambda: Memory(np.eye(2), [1, np.inf]), ValueError, ["b[1] is inf", "finite"]),
     "b of other K": (lambda: Memory(np.zeros((3, 2, 2)), np.zeros((2, 2))), ValueError, ["b", "(3, 2)", "(2, 2)"]),

@@ -107,7 +107,7 @@ def test_time_adds_up(problem, first, second):
 def test_energy_falls_or_w_is_not_symmetric(problem):
     memory, starts = problem
     if memory.symmetric:
-        h = float(np.min(0.1 / (1 + np.abs(memory.slowest_rate))))
+        h = float(np.min(0.1 / memory.fastest_rate))
         end = simulate(memory, starts, t_end=h, dt=h).state
         before, after = energy(memory, starts), energy(memory, end)
         g = np.abs(starts).astype(float)
