@@ -12,12 +12,14 @@ key 1       seed, high 32 bits
 counter 0   index >> 2; the draw `index` is word index & 3 of the block
 counter 1   item: the number of a pattern, cue or start within its realisation
 counter 2   realisation
-counter 3   tag << 24 | attempt; the tag is one of the constants below, the attempt is 0
+counter 3   tag << 24 | attempt; the tag is one of the constants below, the attempt is 0 but where
+            a method rejects (see `variates`)
 ==========  =============================================================================
 
-`index` is the neuron i for signs and flips; a uniform number takes the two draws 2 i and 2 i + 1. The number of
-patterns, the number of neurons and the noise level are in none of the words: P + 1 patterns are the P patterns and one
-more, 2 N neurons are the N neurons and N more, and a higher noise level flips the same neurons and some more.
+`index` is the neuron i for signs and flips; a uniform or normal number takes the two draws 2 i and 2 i + 1, a gamma
+variate the block of draws 4 i … 4 i + 3. The number of patterns, the number of neurons and the noise level are in none
+of the words: P + 1 patterns are the P patterns and one more, 2 N neurons are the N neurons and N more, and a higher
+noise level flips the same neurons and some more.
 
 Items and realisations are below 2**32, indices below 2**34, tags below 2**8.
 """
@@ -37,6 +39,14 @@ from fasthop_kernels.lanes import wide_vectors
 PATTERN = 1
 CUE = 2
 START = 3
+#: Entries (i, j ≤ i) of dense random weights at i = i (i + 1) / 2 + j; the item is the matrix.
+WEIGHT = 4
+#: Diagonal and squared off-diagonal of tridiagonal random matrices; the item is the matrix.
+DIAGONAL = 5
+OFFDIAGONAL = 6
+#: Random directions that span what is removed of a weight matrix; the item is its column.
+DIRECTION = 7
+BIAS = 8
 BLOCK = 16
 
 # Words travel in uint64: their products have 64 bits, and beside a plain integer numba would make them signed.
@@ -58,15 +68,22 @@ _UNIFORM_SHIFT = np.uint64(26)
 def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
     """Return the four uint32 words of counter (c0, c1, c2, c3) and key (k0, k1), each a uint64 below 2**32."""
     for _ in range(10):
-        first = c0 * _MULTIPLIER_0
-        second = c2 * _MULTIPLIER_1
+        # Only the low halves count; masked here and nowhere else, because the vector product ignores the others.
+        first = (c0 & _LOW) * _MULTIPLIER_0
+        second = (c2 & _LOW) * _MULTIPLIER_1
         c0 = (second >> _WORD) ^ c1 ^ k0
-        c1 = second & _LOW
+        c1 = second
         c2 = (first >> _WORD) ^ c3 ^ k1
-        c3 = first & _LOW
+        c3 = first
         k0 = (k0 + _WEYL_0) & _LOW
         k1 = (k1 + _WEYL_1) & _LOW
     return np.uint32(c0), np.uint32(c1), np.uint32(c2), np.uint32(c3)
+
+
+@formula
+def stamp(tag: Any, attempt: Any) -> Any:
+    """Return counter 3, as uint64."""
+    return np.uint64(tag) << _TAG_SHIFT | np.uint64(attempt)
 
 
 @kernel
@@ -79,7 +96,7 @@ def draw(seed: Any, tag: Any, realisation: Any, item: Any, count: int) -> Any:
     k1 = np.uint64(seed) >> _WORD
     c1 = np.uint64(item)
     c2 = np.uint64(realisation)
-    c3 = np.uint64(tag) << _TAG_SHIFT
+    c3 = stamp(tag, 0)
     for block in range(blocks):
         w0, w1, w2, w3 = philox(np.uint64(block), c1, c2, c3, k0, k1)
         words[4 * block] = w0
