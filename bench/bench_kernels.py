@@ -39,7 +39,7 @@ def test_product(benchmark, lines, neurons, dtype):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation(benchmark, name, dtype):
     kind, rng, neurons, lanes = ACTIVATIONS[name](), np.random.default_rng(0), 256, MAX_LINES * lane_line(dtype)
-    layers, parameters = np.array([[0, neurons, kind.code]]), np.array([kind.parameter], dtype)
+    layers, parameters = np.array([[0, neurons, kind.code]]), np.array([kind.parameters], dtype)
     state = aligned(neurons * lanes, dtype, rng)
     out = aligned(neurons * lanes, dtype, rng)
     benchmark.group = f"activation, {dtype}"

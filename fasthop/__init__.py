@@ -7,7 +7,11 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "fasthop.activations": ["Activation", "LeakyReLU", "ReLU", "Sigmoid", "SmoothLeakyReLU", "Tanh"],
+    "fasthop.activations": [
+        *("Activation", "Exp", "GELU", "Gaussian", "HardTanh", "Identity", "LayerNorm", "LeakyReLU", "ReLU"),
+        *("RectifiedPower", "SELU", "SiLU", "Sigmoid", "SmoothLeakyReLU", "SoftThreshold", "Softmax", "Softplus"),
+        *("Sphere", "Tanh"),
+    ],
     "fasthop.drives": ["lyapunov", "polar"],
     "fasthop.energies": [
         "Energy",
@@ -24,9 +28,23 @@ _HOMES = {
     "fasthop.learning": ["hebb", "pseudo_inverse"],
     "fasthop.memory": ["Layer", "Memory"],
     "fasthop.patterns": ["Uniform", "digit_images", "digit_means", "flip", "random_patterns"],
+    "fasthop.random_matrices": [
+        "Extremes",
+        "edge_scaling",
+        "expected_lambda_max",
+        "expected_norm",
+        "goe",
+        "goe_extremes",
+        "goe_table",
+        "projection_table",
+        "random_directions",
+        "remove_directions",
+        "stabilisation_table",
+    ],
     "fasthop.sweep.read": ["read"],
     "fasthop.sweep.run": ["run"],
     "fasthop.sweep.tables": ["capacity"],
+    "fasthop.tracy_widom": ["larger_cdf", "larger_moments", "larger_pdf", "tw1_cdf", "tw1_moments", "tw1_pdf"],
     "fasthop.weights": ["Blocks", "LowRank"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -168,7 +168,7 @@ class Memory:
         drive_weights = np.empty((k, 0)) if matrix is None else matrix.stored
         return Tables(
             layers=np.array([[end - layer.neurons, end, kind.code] for layer, end, kind in spans], np.int64),
-            parameters=np.array([kind.parameter for kind in kinds], self.dtype),
+            parameters=np.array([kind.parameters for kind in kinds], self.dtype),
             blocks=self.weights.blocks,
             weights=np.ascontiguousarray(self.weights.stored, self.dtype),
             bias=np.array(self.b.reshape(k, n)),  # a copy: numba types read-only arrays apart

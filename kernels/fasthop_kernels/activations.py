@@ -1,7 +1,8 @@
 """Activations g = ∇L, their derivative Λ, Lagrangian L and Legendre term φ = y·g − L, in closed form.
 
 Each is written with q = e^{−|x|} or e^{−2|x|}, so that nothing overflows and the tails keep their relative accuracy.
-The code of an activation is looked up once per layer, outside the loop over lanes.
+The code of an activation is looked up once per layer, outside the loop over lanes. Those in which the neurons of a
+layer depend on each other are in `blockwise`.
 
 Source of the definitions: arXiv 2410.13866, section 2 and Example 7; Krotov and Hopfield, arXiv 2008.06996.
 """
@@ -12,15 +13,50 @@ from typing import Any
 
 import numpy as np
 
-from fasthop_kernels.bits import like
-from fasthop_kernels.elementary import erf, exp, log1p, sigmoid, tanh
+from fasthop_kernels.bits import binade, like, scale
+from fasthop_kernels.blockwise import (
+    normal_apply,
+    normal_g,
+    normal_inverse,
+    normal_slope,
+    normal_total,
+    softmax_apply,
+    softmax_g,
+    softmax_inverse,
+    softmax_lagrangian,
+    softmax_legendre,
+    softmax_slope,
+)
+from fasthop_kernels.elementary import (
+    constants,
+    dilog,
+    erf,
+    exp,
+    expm1,
+    gaussian,
+    half_gaussian,
+    log,
+    log1p,
+    log1p_unit,
+    mills,
+    sigmoid,
+    tanh,
+)
 from fasthop_kernels.jit import formula, kernel
 from fasthop_kernels.lanes import wide_vectors
 
 TANH, SIGMOID, RELU, LEAKY_RELU, SMOOTH_LEAKY_RELU = range(5)
+SOFTPLUS, EXP, GELU, SILU, SELU, GAUSSIAN, RECTIFIED_POWER, HARD_TANH, SOFT_THRESHOLD = range(5, 14)
+SOFTMAX, LAYER_NORM, SPHERE = range(14, 17)
 
 LN2 = float(np.log(2.0))
 ROOT_PI = float(np.sqrt(np.pi))
+ROOT_2PI = float(np.sqrt(2.0 * np.pi))
+ZETA2 = float(np.pi**2 / 6.0)
+
+#: λ and λα of SELU: Klambauer et al., arXiv 1706.02515.
+SELU_ABOVE = 1.0507009873554805
+SELU_BELOW = 1.0507009873554805 * 1.6732632423543772
 
 
 # --- tanh, gain a: g = tanh(a y) ------------------------------------------------------------------------------------
@@ -51,6 +87,14 @@ def tanh_legendre(y: Any, a: Any) -> Any:
     return (like(LN2, y) - log1p(q) - x * (like(2.0, y) * q / (like(1.0, y) + q))) / a
 
 
+@formula
+def tanh_inverse(v: Any, a: Any) -> Any:
+    w = abs(v)
+    x = like(0.5, v) * log1p(like(2.0, v) * w / (like(1.0, v) - w))
+    x = x if w <= like(1.0, v) else like(np.nan, v)
+    return (x if v >= like(0.0, v) else -x) / a
+
+
 # --- logistic sigmoid, gain a: g = 1 / (1 + e^{−a y}) ---------------------------------------------------------------
 
 
@@ -69,14 +113,24 @@ def sigmoid_slope(y: Any, a: Any) -> Any:
 @formula
 def sigmoid_lagrangian(y: Any, a: Any) -> Any:
     x = a * y
-    return ((like(0.0, y) if x <= like(0.0, y) else x) + log1p(exp(-abs(x)))) / a
+    return ((like(0.0, y) if x <= like(0.0, y) else x) + log1p_unit(exp(-abs(x)))) * (like(1.0, y) / a)
 
 
 @formula
 def sigmoid_legendre(y: Any, a: Any) -> Any:
     x = abs(a * y)
     q = exp(-x)
-    return -(x * q / (like(1.0, y) + q) + log1p(q)) / a
+    return -(x * (q / (like(1.0, y) + q)) + log1p_unit(q)) * (like(1.0, y) / a)
+
+
+@formula
+def sigmoid_inverse(v: Any, a: Any) -> Any:
+    # ln(v/(1 − v)), near v = 1/2 from v − 1/2, which is exact.
+    one = like(1.0, v)
+    low = v < like(0.25, v)
+    x = log1p(-v if low else (like(2.0, v) * v - one) / (one - v))
+    x = log(v) - x if low else x
+    return x / a if v <= one else like(np.nan, v)
 
 
 # --- ReLU and leaky ReLU; a neuron at the kink y = 0 is on the lower side --------------------------------------------
@@ -113,6 +167,17 @@ def leaky_relu_lagrangian(y: Any, a: Any) -> Any:
     return like(0.5, y) * y * leaky_relu_g(y, a)
 
 
+@formula
+def relu_inverse(v: Any, a: Any) -> Any:
+    return v if v > like(0.0, v) else like(np.nan, v)
+
+
+@formula
+def leaky_relu_inverse(v: Any, a: Any) -> Any:
+    below = v / a if a > like(0.0, v) else like(np.nan, v)
+    return below if v <= like(0.0, v) else v
+
+
 # --- smooth leaky ReLU (Example 7): g = y (5 + 3 erf(3y/8)) / 8 -----------------------------------------------------
 
 
@@ -140,7 +205,301 @@ def smooth_leaky_relu_legendre(y: Any, a: Any) -> Any:
     return y * smooth_leaky_relu_g(y, a) - smooth_leaky_relu_lagrangian(y, a)
 
 
-# --- a whole state: `lanes` numbers a neuron, flat -------------------------------------------------------------------
+@formula
+def smooth_leaky_relu_guess(v: Any, a: Any) -> Any:
+    return like(4.0, v) * v if v <= like(0.0, v) else v
+
+
+@formula
+def smooth_leaky_relu_newton(v: Any, y: Any, a: Any) -> Any:
+    return y - (smooth_leaky_relu_g(y, a) - v) / smooth_leaky_relu_slope(y, a)
+
+
+# --- softplus, gain a: g = ln(1 + e^{a y}) / a ----------------------------------------------------------------------
+#
+# With x = a y, q = e^{−|x|}, u = ln(1 + q) and D = −Li₂(−q): a² L = D below 0 and π²/6 + x²/2 − D above.
+
+
+@formula
+def softplus_g(y: Any, a: Any) -> Any:
+    return sigmoid_lagrangian(y, a)
+
+
+@formula
+def softplus_slope(y: Any, a: Any) -> Any:
+    return sigmoid(a * y)
+
+
+@formula
+def softplus_lagrangian(y: Any, a: Any) -> Any:
+    x = a * y
+    d = dilog(log1p_unit(exp(-abs(x))))
+    scaled = d if x <= like(0.0, y) else like(0.5, y) * x * x + (like(ZETA2, y) - d)
+    return scaled * (like(1.0, y) / (a * a))
+
+
+@formula
+def softplus_legendre(y: Any, a: Any) -> Any:
+    x = a * y
+    u = log1p_unit(exp(-abs(x)))
+    xu, d = x * u, dilog(u)
+    scaled = xu - d if x <= like(0.0, y) else like(0.5, y) * x * x + (xu + (d - like(ZETA2, y)))
+    return scaled * (like(1.0, y) / (a * a))
+
+
+@formula
+def softplus_inverse(v: Any, a: Any) -> Any:
+    x = a * v
+    return (x + log(-expm1(-x))) * (like(1.0, v) / a)
+
+
+# --- exponential: g = L = Λ = e^y -----------------------------------------------------------------------------------
+
+
+@formula
+def exp_g(y: Any, a: Any) -> Any:
+    return exp(y)
+
+
+@formula
+def exp_legendre(y: Any, a: Any) -> Any:
+    return (y - like(1.0, y)) * exp(y)
+
+
+@formula
+def exp_inverse(v: Any, a: Any) -> Any:
+    return log(v)
+
+
+# --- GELU: g = y Φ(y), Φ the normal distribution ---------------------------------------------------------------------
+#
+# With e = e^{−y²/2} and p = e/√(2π): L = ((y² − 1) Φ + y p)/2. Below 0, Φ = e m with the Mills ratio m.
+
+
+@formula
+def normal_distribution(e: Any, y: Any) -> Any:
+    """Φ(y) for e = e^{−y²/2}."""
+    tail = e * mills(y)
+    return like(1.0, y) - tail if y > like(0.0, y) else tail
+
+
+@formula
+def gelu_g(y: Any, a: Any) -> Any:
+    return y * normal_distribution(half_gaussian(y), y)
+
+
+@formula
+def gelu_slope(y: Any, a: Any) -> Any:
+    e = half_gaussian(y)
+    return normal_distribution(e, y) + like(1.0 / ROOT_2PI, y) * y * e
+
+
+@formula
+def gelu_lagrangian(y: Any, a: Any) -> Any:
+    e = half_gaussian(y)
+    p = like(0.5 / ROOT_2PI, y) * y * e
+    return (like(0.5, y) * y * y - like(0.5, y)) * normal_distribution(e, y) + p
+
+
+@formula
+def gelu_legendre(y: Any, a: Any) -> Any:
+    e = half_gaussian(y)
+    p = like(0.5 / ROOT_2PI, y) * y * e
+    return (like(0.5, y) * y * y + like(0.5, y)) * normal_distribution(e, y) - p
+
+
+# --- SiLU: g = y σ(y), σ the logistic sigmoid; its L is the φ of softplus, whose Λ is σ ------------------------------
+
+
+@formula
+def silu_g(y: Any, a: Any) -> Any:
+    return y * sigmoid(y)
+
+
+@formula
+def silu_slope(y: Any, a: Any) -> Any:
+    q = exp(-abs(y))
+    r = like(1.0, y) / (like(1.0, y) + q)
+    above = y > like(0.0, y)
+    return (r if above else q * r) * (like(1.0, y) + y * (q * r if above else r))
+
+
+@formula
+def silu_lagrangian(y: Any, a: Any) -> Any:
+    return softplus_legendre(y, like(1.0, y))
+
+
+@formula
+def silu_legendre(y: Any, a: Any) -> Any:
+    # y² σ − L; above 0 the y²/2 of L is taken from σ.
+    q = exp(-abs(y))
+    u = log1p_unit(q)
+    yu, d = y * u, dilog(u)
+    r = like(1.0, y) / (like(1.0, y) + q)
+    above = y > like(0.0, y)
+    rest = (like(ZETA2, y) - d) - yu if above else d - yu
+    return y * (y * (r - like(0.5, y) if above else q * r)) + rest
+
+
+# --- SELU: g = λ y above 0 and λα (e^y − 1) at or below it ------------------------------------------------------------
+
+
+@formula
+def selu_g(y: Any, a: Any) -> Any:
+    return like(SELU_ABOVE, y) * y if y > like(0.0, y) else like(SELU_BELOW, y) * expm1(y)
+
+
+@formula
+def selu_slope(y: Any, a: Any) -> Any:
+    return like(SELU_ABOVE, y) if y > like(0.0, y) else like(SELU_BELOW, y) * exp(y)
+
+
+@formula
+def selu_lagrangian(y: Any, a: Any) -> Any:
+    above = like(0.5 * SELU_ABOVE, y) * y * y
+    return above if y > like(0.0, y) else like(SELU_BELOW, y) * (expm1(y) - y)
+
+
+@formula
+def selu_legendre(y: Any, a: Any) -> Any:
+    m = expm1(y)
+    above = like(0.5 * SELU_ABOVE, y) * y * y
+    return above if y > like(0.0, y) else like(SELU_BELOW, y) * (y * (m + like(1.0, y)) - m)
+
+
+@formula
+def selu_inverse(v: Any, a: Any) -> Any:
+    below = log1p(v * like(1.0 / SELU_BELOW, v))
+    return v * like(1.0 / SELU_ABOVE, v) if v > like(0.0, v) else below
+
+
+# --- Gaussian: g = e^{−y²} --------------------------------------------------------------------------------------------
+
+
+@formula
+def gaussian_g(y: Any, a: Any) -> Any:
+    return gaussian(y)
+
+
+@formula
+def gaussian_slope(y: Any, a: Any) -> Any:
+    return like(-2.0, y) * y * gaussian(y)
+
+
+@formula
+def gaussian_lagrangian(y: Any, a: Any) -> Any:
+    return like(0.5 * ROOT_PI, y) * erf(y)
+
+
+@formula
+def gaussian_legendre(y: Any, a: Any) -> Any:
+    return y * gaussian(y) - like(0.5 * ROOT_PI, y) * erf(y)
+
+
+# --- rectified power n = 2, 3, …: g = r^{n−1}, r = max(y, 0) ----------------------------------------------------------
+
+
+@kernel
+def _rectified_power(y: Any, factor: Any, power: int, out: Any) -> None:
+    """Write factor · r^power, power ≥ 0, by squaring: a pass for every binary digit of the power."""
+    wide_vectors()
+    for e in range(y.size):
+        out[e] = relu_g(y[e], factor) if power > 0 else factor * relu_slope(y[e], factor)
+    digit = 1
+    while 2 * digit <= power:
+        digit *= 2
+    one = like(1.0, factor)
+    while digit > 1:
+        digit //= 2
+        odd = (power // digit) % 2 == 1
+        last = factor if digit == 1 else one
+        for e in range(y.size):
+            out[e] = out[e] * out[e] * (last * relu_g(y[e], factor) if odd else last)
+    if power == 1 and factor != one:
+        for e in range(y.size):
+            out[e] *= factor
+
+
+@formula
+def rectified_power_inverse(v: Any, a: Any) -> Any:
+    # v = m 2^k and k = i (n − 1) + j: the logarithm that is divided is as small as can be.
+    c = constants(v)
+    small = v < c.least_normal
+    x = v * c.lift if small else v
+    k = binade(x)
+    m = scale(x, c.shifter - k)
+    k = k - c.lifted if small else k
+    t = k / (a - c.one) + c.shifter
+    j = k - (t - c.shifter) * (a - c.one)
+    root = scale(exp((j * like(LN2, v) + log1p(m - c.one)) / (a - c.one)), t)
+    root = root if v < c.infinity else v
+    return root if v > c.zero else c.nan
+
+
+# --- hard tanh: g = y within ±1, ±1 beyond ----------------------------------------------------------------------------
+
+
+@formula
+def hard_tanh_g(y: Any, a: Any) -> Any:
+    g = like(1.0, y) if y > like(1.0, y) else y
+    return like(-1.0, y) if y < like(-1.0, y) else g
+
+
+@formula
+def hard_tanh_slope(y: Any, a: Any) -> Any:
+    x = abs(y)
+    return like(1.0, y) if x < like(1.0, y) else (like(0.0, y) if x >= like(1.0, y) else y)
+
+
+@formula
+def hard_tanh_lagrangian(y: Any, a: Any) -> Any:
+    g = hard_tanh_g(y, a)
+    return g * (y - like(0.5, y) * g)
+
+
+@formula
+def hard_tanh_legendre(y: Any, a: Any) -> Any:
+    g = hard_tanh_g(y, a)
+    return like(0.5, y) * g * g
+
+
+@formula
+def hard_tanh_inverse(v: Any, a: Any) -> Any:
+    return v if abs(v) < like(1.0, v) else like(np.nan, v)
+
+
+# --- soft threshold a: g = 0 within ±a, y ∓ a beyond ------------------------------------------------------------------
+
+
+@formula
+def soft_threshold_g(y: Any, a: Any) -> Any:
+    g = y - a if y > a else (y + a if y < -a else like(0.0, y))
+    return g if y == y else y
+
+
+@formula
+def soft_threshold_slope(y: Any, a: Any) -> Any:
+    x = abs(y)
+    return like(1.0, y) if x > a else (like(0.0, y) if x <= a else y)
+
+
+@formula
+def soft_threshold_lagrangian(y: Any, a: Any) -> Any:
+    g = soft_threshold_g(y, a)
+    return like(0.5, y) * g * g
+
+
+@formula
+def soft_threshold_legendre(y: Any, a: Any) -> Any:
+    return like(0.5, y) * abs(soft_threshold_g(y, a)) * (abs(y) + a)
+
+
+@formula
+def soft_threshold_inverse(v: Any, a: Any) -> Any:
+    return v + a if v > like(0.0, v) else (v - a if v < like(0.0, v) else like(np.nan, v))
+
+
+# --- a whole state: `lanes` numbers a neuron, flat; `out` must not overlap what is read -------------------------------
 
 
 @kernel
@@ -149,7 +508,7 @@ def activate(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) -> 
     wide_vectors()
     for layer in range(layers.shape[0]):
         first, last = layers[layer, 0] * lanes, layers[layer, 1] * lanes
-        code, a = layers[layer, 2], parameters[layer]
+        code, a, eps = layers[layer, 2], parameters[layer, 0], parameters[layer, 1]
         y, g = state[first:last], out[first:last]
         if code == TANH:
             for e in range(y.size):
@@ -163,9 +522,39 @@ def activate(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) -> 
         elif code == LEAKY_RELU:
             for e in range(y.size):
                 g[e] = leaky_relu_g(y[e], a)
-        else:
+        elif code == SMOOTH_LEAKY_RELU:
             for e in range(y.size):
                 g[e] = smooth_leaky_relu_g(y[e], a)
+        elif code == SOFTPLUS:
+            for e in range(y.size):
+                g[e] = softplus_g(y[e], a)
+        elif code == EXP:
+            for e in range(y.size):
+                g[e] = exp_g(y[e], a)
+        elif code == GELU:
+            for e in range(y.size):
+                g[e] = gelu_g(y[e], a)
+        elif code == SILU:
+            for e in range(y.size):
+                g[e] = silu_g(y[e], a)
+        elif code == SELU:
+            for e in range(y.size):
+                g[e] = selu_g(y[e], a)
+        elif code == GAUSSIAN:
+            for e in range(y.size):
+                g[e] = gaussian_g(y[e], a)
+        elif code == RECTIFIED_POWER:
+            _rectified_power(y, like(1.0, a), int(a) - 1, g)
+        elif code == HARD_TANH:
+            for e in range(y.size):
+                g[e] = hard_tanh_g(y[e], a)
+        elif code == SOFT_THRESHOLD:
+            for e in range(y.size):
+                g[e] = soft_threshold_g(y[e], a)
+        elif code == SOFTMAX:
+            softmax_g(y, a, g, lanes)
+        elif code == LAYER_NORM or code == SPHERE:
+            normal_g(y, a, eps, code == LAYER_NORM, g, lanes)
 
 
 @kernel
@@ -174,7 +563,7 @@ def differentiate(layers: Any, parameters: Any, state: Any, out: Any, lanes: int
     wide_vectors()
     for layer in range(layers.shape[0]):
         first, last = layers[layer, 0] * lanes, layers[layer, 1] * lanes
-        code, a = layers[layer, 2], parameters[layer]
+        code, a, eps = layers[layer, 2], parameters[layer, 0], parameters[layer, 1]
         y, slope = state[first:last], out[first:last]
         if code == TANH:
             for e in range(y.size):
@@ -188,18 +577,48 @@ def differentiate(layers: Any, parameters: Any, state: Any, out: Any, lanes: int
         elif code == LEAKY_RELU:
             for e in range(y.size):
                 slope[e] = leaky_relu_slope(y[e], a)
-        else:
+        elif code == SMOOTH_LEAKY_RELU:
             for e in range(y.size):
                 slope[e] = smooth_leaky_relu_slope(y[e], a)
+        elif code == SOFTPLUS:
+            for e in range(y.size):
+                slope[e] = softplus_slope(y[e], a)
+        elif code == EXP:
+            for e in range(y.size):
+                slope[e] = exp_g(y[e], a)
+        elif code == GELU:
+            for e in range(y.size):
+                slope[e] = gelu_slope(y[e], a)
+        elif code == SILU:
+            for e in range(y.size):
+                slope[e] = silu_slope(y[e], a)
+        elif code == SELU:
+            for e in range(y.size):
+                slope[e] = selu_slope(y[e], a)
+        elif code == GAUSSIAN:
+            for e in range(y.size):
+                slope[e] = gaussian_slope(y[e], a)
+        elif code == RECTIFIED_POWER:
+            _rectified_power(y, a - like(1.0, a), int(a) - 2, slope)
+        elif code == HARD_TANH:
+            for e in range(y.size):
+                slope[e] = hard_tanh_slope(y[e], a)
+        elif code == SOFT_THRESHOLD:
+            for e in range(y.size):
+                slope[e] = soft_threshold_slope(y[e], a)
+        elif code == SOFTMAX:
+            softmax_slope(y, a, slope, lanes)
+        elif code == LAYER_NORM or code == SPHERE:
+            normal_slope(y, a, eps, code == LAYER_NORM, slope, lanes)
 
 
 @kernel
 def integrate(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) -> None:
-    """Write the Lagrangian of every neuron; L is their sum."""
+    """Write the Lagrangian of every neuron; L is their sum. Block-wise layers have theirs on the first neuron."""
     wide_vectors()
     for layer in range(layers.shape[0]):
         first, last = layers[layer, 0] * lanes, layers[layer, 1] * lanes
-        code, a = layers[layer, 2], parameters[layer]
+        code, a, eps = layers[layer, 2], parameters[layer, 0], parameters[layer, 1]
         y, lagrangian = state[first:last], out[first:last]
         if code == TANH:
             for e in range(y.size):
@@ -213,9 +632,39 @@ def integrate(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) ->
         elif code == LEAKY_RELU:
             for e in range(y.size):
                 lagrangian[e] = leaky_relu_lagrangian(y[e], a)
-        else:
+        elif code == SMOOTH_LEAKY_RELU:
             for e in range(y.size):
                 lagrangian[e] = smooth_leaky_relu_lagrangian(y[e], a)
+        elif code == SOFTPLUS:
+            for e in range(y.size):
+                lagrangian[e] = softplus_lagrangian(y[e], a)
+        elif code == EXP:
+            for e in range(y.size):
+                lagrangian[e] = exp_g(y[e], a)
+        elif code == GELU:
+            for e in range(y.size):
+                lagrangian[e] = gelu_lagrangian(y[e], a)
+        elif code == SILU:
+            for e in range(y.size):
+                lagrangian[e] = silu_lagrangian(y[e], a)
+        elif code == SELU:
+            for e in range(y.size):
+                lagrangian[e] = selu_lagrangian(y[e], a)
+        elif code == GAUSSIAN:
+            for e in range(y.size):
+                lagrangian[e] = gaussian_lagrangian(y[e], a)
+        elif code == RECTIFIED_POWER:
+            _rectified_power(y, like(1.0, a) / a, int(a), lagrangian)
+        elif code == HARD_TANH:
+            for e in range(y.size):
+                lagrangian[e] = hard_tanh_lagrangian(y[e], a)
+        elif code == SOFT_THRESHOLD:
+            for e in range(y.size):
+                lagrangian[e] = soft_threshold_lagrangian(y[e], a)
+        elif code == SOFTMAX:
+            softmax_lagrangian(y, a, lagrangian, lanes)
+        elif code == LAYER_NORM or code == SPHERE:
+            normal_total(y, a, eps, code == LAYER_NORM, False, lagrangian, lanes)
 
 
 @kernel
@@ -224,7 +673,7 @@ def transform(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) ->
     wide_vectors()
     for layer in range(layers.shape[0]):
         first, last = layers[layer, 0] * lanes, layers[layer, 1] * lanes
-        code, a = layers[layer, 2], parameters[layer]
+        code, a, eps = layers[layer, 2], parameters[layer, 0], parameters[layer, 1]
         y, phi = state[first:last], out[first:last]
         if code == TANH:
             for e in range(y.size):
@@ -232,21 +681,112 @@ def transform(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) ->
         elif code == SIGMOID:
             for e in range(y.size):
                 phi[e] = sigmoid_legendre(y[e], a)
-        elif code == RELU:  # φ = L for functions that are linear on either side of 0
+        elif code == RELU:
             for e in range(y.size):
                 phi[e] = relu_lagrangian(y[e], a)
         elif code == LEAKY_RELU:
             for e in range(y.size):
                 phi[e] = leaky_relu_lagrangian(y[e], a)
-        else:
+        elif code == SMOOTH_LEAKY_RELU:
             for e in range(y.size):
                 phi[e] = smooth_leaky_relu_legendre(y[e], a)
+        elif code == SOFTPLUS:
+            for e in range(y.size):
+                phi[e] = softplus_legendre(y[e], a)
+        elif code == EXP:
+            for e in range(y.size):
+                phi[e] = exp_legendre(y[e], a)
+        elif code == GELU:
+            for e in range(y.size):
+                phi[e] = gelu_legendre(y[e], a)
+        elif code == SILU:
+            for e in range(y.size):
+                phi[e] = silu_legendre(y[e], a)
+        elif code == SELU:
+            for e in range(y.size):
+                phi[e] = selu_legendre(y[e], a)
+        elif code == GAUSSIAN:
+            for e in range(y.size):
+                phi[e] = gaussian_legendre(y[e], a)
+        elif code == RECTIFIED_POWER:
+            _rectified_power(y, like(1.0, a) - like(1.0, a) / a, int(a), phi)
+        elif code == HARD_TANH:
+            for e in range(y.size):
+                phi[e] = hard_tanh_legendre(y[e], a)
+        elif code == SOFT_THRESHOLD:
+            for e in range(y.size):
+                phi[e] = soft_threshold_legendre(y[e], a)
+        elif code == SOFTMAX:
+            softmax_legendre(y, a, phi, lanes)
+        elif code == LAYER_NORM or code == SPHERE:
+            normal_total(y, a, eps, code == LAYER_NORM, True, phi, lanes)
+
+
+@kernel
+def invert(layers: Any, parameters: Any, values: Any, out: Any, lanes: int) -> None:
+    """Write a y with g(y) = `values`, NaN where there is none or more than one; block-wise see `blockwise`."""
+    wide_vectors()
+    for layer in range(layers.shape[0]):
+        first, last = layers[layer, 0] * lanes, layers[layer, 1] * lanes
+        code, a, eps = layers[layer, 2], parameters[layer, 0], parameters[layer, 1]
+        v, y = values[first:last], out[first:last]
+        if code == TANH:
+            for e in range(v.size):
+                y[e] = tanh_inverse(v[e], a)
+        elif code == SIGMOID:
+            for e in range(v.size):
+                y[e] = sigmoid_inverse(v[e], a)
+        elif code == RELU:
+            for e in range(v.size):
+                y[e] = relu_inverse(v[e], a)
+        elif code == LEAKY_RELU:
+            for e in range(v.size):
+                y[e] = leaky_relu_inverse(v[e], a)
+        elif code == SMOOTH_LEAKY_RELU:
+            for e in range(v.size):
+                y[e] = smooth_leaky_relu_guess(v[e], a)
+            for _ in range(6):
+                for e in range(v.size):
+                    y[e] = smooth_leaky_relu_newton(v[e], y[e], a)
+        elif code == SOFTPLUS:
+            for e in range(v.size):
+                y[e] = softplus_inverse(v[e], a)
+        elif code == EXP:
+            for e in range(v.size):
+                y[e] = exp_inverse(v[e], a)
+        elif code == SELU:
+            for e in range(v.size):
+                y[e] = selu_inverse(v[e], a)
+        elif code == RECTIFIED_POWER:
+            for e in range(v.size):
+                y[e] = rectified_power_inverse(v[e], a)
+        elif code == HARD_TANH:
+            for e in range(v.size):
+                y[e] = hard_tanh_inverse(v[e], a)
+        elif code == SOFT_THRESHOLD:
+            for e in range(v.size):
+                y[e] = soft_threshold_inverse(v[e], a)
+        elif code == SOFTMAX:
+            softmax_inverse(v, a, y)
+        elif code == LAYER_NORM or code == SPHERE:
+            normal_inverse(v, a, eps, code == LAYER_NORM, y, lanes)
+        else:
+            y[:] = like(np.nan, a)
 
 
 @kernel
 def apply_slope(layers: Any, parameters: Any, state: Any, x: Any, out: Any, lanes: int) -> None:
-    """Write Λ(state) x."""
+    """Write Λ(state) x, which for elementwise layers is a product with the diagonal."""
     wide_vectors()
-    differentiate(layers, parameters, state, out, lanes)
-    for e in range(layers[layers.shape[0] - 1, 1] * lanes):
-        out[e] *= x[e]
+    for layer in range(layers.shape[0]):
+        first, last = layers[layer, 0] * lanes, layers[layer, 1] * lanes
+        code, a, eps = layers[layer, 2], parameters[layer, 0], parameters[layer, 1]
+        y, v, product = state[first:last], x[first:last], out[first:last]
+        if code == SOFTMAX:
+            softmax_apply(y, a, v, product, lanes)
+        elif code == LAYER_NORM or code == SPHERE:
+            normal_apply(y, a, eps, code == LAYER_NORM, v, product, lanes)
+        else:
+            differentiate(layers[layer : layer + 1], parameters[layer : layer + 1], state, out, lanes)
+            for e in range(v.size):
+                product[e] *= v[e]

@@ -6,16 +6,22 @@ of its polynomials come from a table per dtype. Arguments are float64 or float32
 
 Largest error found, with and without FMA, in units in the last place over the whole range of the argument:
 
-========  =======  =======  ===================================================
-function  float64  float32  at the edges
-========  =======  =======  ===================================================
-exp       1.0      1.0      correct to the last subnormal; infinite above ln max
-expm1     1.5      1.3      -1 below, infinite above, x near 0
-log1p     1.3      1.4      -infinity at -1, NaN below
-tanh      2.3      2.3      exactly ±1 beyond 18.7149 and 8.6643; x near 0
-sigmoid   2.2      2.3      exactly 1 above; relative accuracy down to underflow
-erf       1.3      1.3      exactly ±1 beyond 5.93 and 3.92
-========  =======  =======  ===================================================
+=============  =======  =======  ===================================================
+function       float64  float32  at the edges
+=============  =======  =======  ===================================================
+exp            1.0      1.0      correct to the last subnormal; infinite above ln max
+expm1          1.5      1.3      -1 below, infinite above, x near 0
+log1p          1.3      1.4      -infinity at -1, NaN below
+tanh           2.3      2.3      exactly ±1 beyond 18.7149 and 8.6643; x near 0
+sigmoid        2.2      2.3      exactly 1 above; relative accuracy down to underflow
+erf            1.3      1.3      exactly ±1 beyond 5.93 and 3.92
+log1p_unit     1.3      1.4      log1p for 0 <= q <= 1
+log            1.1      1.1      -infinity at 0, NaN below; subnormal numbers too
+gaussian       1.4      1.4      e**(-x**2); correct to the last subnormal
+half_gaussian  1.5      1.5      e**(-x**2/2), likewise
+mills          5.5      5.5      up to the end of half_gaussian
+dilog          1.6      1.6      for 0 <= q <= 1
+=============  =======  =======  ===================================================
 
 NaN stays NaN, infinities give limits, and tanh and erf are exactly odd but for the sign of zero. Without JIT, numpy
 warns where an argument overflows, as its own functions do.
@@ -33,7 +39,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fasthop_kernels.bits import DOUBLE, SINGLE, binade, horner, power_of_two, scale
+from fasthop_kernels.bits import DOUBLE, SINGLE, binade, horner, like, power_of_two, scale
 from fasthop_kernels.jit import formula
 
 
@@ -69,6 +75,18 @@ class Constants(NamedTuple):
     erf_terms: Any
     #: -ln(1 - erf(x)) in x, for x in [1, erf_most].
     erfc_terms: Any
+    #: The smallest normal number; a power of two that makes subnormal numbers normal, and its exponent.
+    least_normal: Any
+    lift: Any
+    lifted: Any
+    #: Adding it rounds to a multiple of 1/16 (see `bits`).
+    sixteenths: Any
+    #: The Mills ratio is a quotient of two polynomials in t, up to the t from which e**(-t**2/2) is 0.
+    mills_most: Any
+    mills_above: Any
+    mills_below: Any
+    #: (D - u - u**2/4) / u**3 in u**2, with D = -Li2(-q), u = ln(1 + q) and q in [0, 1].
+    dilog_terms: Any
 
 
 def _constants(real: Any, **values: Any) -> Constants:
@@ -150,6 +168,44 @@ _DOUBLE = _constants(
         -2.0202250254567316e-10,
         4.86478299928728e-12,
     ),
+    least_normal=2.0**-1022,
+    lift=2.0**54,
+    lifted=54.0,
+    sixteenths=DOUBLE.shifter / 16,
+    mills_most=38.7,
+    mills_above=(
+        0.5,
+        0.7758577209030002,
+        0.5954446719693803,
+        0.2903132931433541,
+        0.0981308959658345,
+        0.023751350888201746,
+        0.004115983017212425,
+        0.0004941506706428816,
+        3.757916535870989e-05,
+        1.3993048118643565e-06,
+    ),
+    mills_below=(
+        1.0,
+        2.349600002608859,
+        2.5655989100829704,
+        1.718839864814702,
+        0.7848013162542371,
+        0.2561065130662715,
+        0.06076744505109421,
+        0.010411436397331716,
+        0.0012421595801411335,
+        9.419699842335464e-05,
+        3.5075370062550256e-06,
+    ),
+    dilog_terms=(
+        0.027777777777777773,
+        -0.000277777777777,
+        4.724111848068676e-06,
+        -9.185756263412959e-08,
+        1.8972101230122907e-09,
+        -3.9387150755986724e-11,
+    ),
 )
 
 _SINGLE = _constants(
@@ -190,6 +246,14 @@ _SINGLE = _constants(
         0.0029395982,
         -0.00018557303,
     ),
+    least_normal=2.0**-126,
+    lift=2.0**25,
+    lifted=25.0,
+    sixteenths=SINGLE.shifter / 16,
+    mills_most=14.6,
+    mills_above=(0.5, 0.44671342, 0.18969737, 0.04287545, 0.0044665462),
+    mills_below=(1.0, 1.6913123, 1.2288569, 0.4865818, 0.10747746, 0.011195891),
+    dilog_terms=(0.02777777746, -0.00027776602, 4.6586435e-06),
 )
 
 
@@ -285,3 +349,83 @@ def erf(x: Any) -> Any:
     large = c.one - power_of_two(t) * (c.one + (r + r * r * horner(r, c.exp_terms)))
     g = small if a < c.one else large
     return g if x >= c.zero else -g
+
+
+@formula
+def log(x: Any) -> Any:
+    """Return ln(x), for subnormal numbers too."""
+    c = constants(x)
+    small = x < c.least_normal
+    y = x * c.lift if small else x
+    k = binade(y)
+    f = scale(y, c.shifter - k) - c.one
+    s = f / (c.two + f)
+    z = s * s
+    square = c.half * f * f
+    k = k - c.lifted if small else k
+    tail = s * (square + z * horner(z, c.log_terms)) + k * c.ln2_low
+    g = k * c.ln2_high - ((square - tail) - f)
+    g = g if x < c.infinity else x
+    return g if x > c.zero else (-c.infinity if x == c.zero else c.nan)
+
+
+@formula
+def log1p_unit(q: Any) -> Any:
+    """Return ln(1 + q) for 0 <= q <= 1, in half the time."""
+    c = constants(q)
+    upper = q > like(2.0**0.5 - 1.0, q)
+    f = c.half * q - c.half if upper else q
+    s = f / (c.two + f)
+    z = s * s
+    square = c.half * f * f
+    tail = s * (square + z * horner(z, c.log_terms)) + (c.ln2_low if upper else c.zero)
+    return (c.ln2_high if upper else c.zero) - ((square - tail) - f)
+
+
+@formula
+def _exp_square(a: Any, factor: Any, most: Any) -> Any:
+    """Return e**(factor a**2), a >= 0, factor a power of two: 0 from a = `most` on.
+
+    a = h + l with h a multiple of 1/16, whose square is exact; the rest, factor l (a + h), is small and joins after
+    the reduction. The rounding of a**2, which costs up to 2**9 units, is so avoided.
+    """
+    c = constants(a)
+    a = most if a > most else a
+    h = (a + c.sixteenths) - c.sixteenths
+    y = factor * h * h
+    rest = factor * (a - h) * (a + h)
+    t = (y + rest) * c.log2e + c.shifter
+    k = t - c.shifter
+    r = ((y - k * c.ln2_high) + rest) - k * c.ln2_low
+    return scale(c.one + (r + r * r * horner(r, c.exp_terms)), t)
+
+
+@formula
+def gaussian(x: Any) -> Any:
+    """Return e**(-x**2), with full relative accuracy down to underflow."""
+    c = constants(x)
+    return _exp_square(abs(x), -c.one, like(0.7072, x) * c.mills_most)
+
+
+@formula
+def half_gaussian(x: Any) -> Any:
+    """Return e**(-x**2/2), with full relative accuracy down to underflow."""
+    c = constants(x)
+    return _exp_square(abs(x), -c.half, c.mills_most)
+
+
+@formula
+def mills(x: Any) -> Any:
+    """Return m for which the normal distribution's tail beyond t = |x| is m e**(-t**2/2); t ends where that is 0."""
+    c = constants(x)
+    t = abs(x)
+    t = c.mills_most if t > c.mills_most else t
+    return horner(t, c.mills_above) / horner(t, c.mills_below)
+
+
+@formula
+def dilog(u: Any) -> Any:
+    """Return -Li2(-q) for u = ln(1 + q), 0 <= q <= 1; Li2 is the dilogarithm."""
+    c = constants(u)
+    z = u * u
+    return u + like(0.25, u) * z + u * z * horner(z, c.dilog_terms)

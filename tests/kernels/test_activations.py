@@ -1,15 +1,57 @@
 import mpmath as mp
+import numba
 import numpy as np
 import pytest
 
-from fasthop.activations import ACTIVATIONS, LeakyReLU, ReLU, Sigmoid, SmoothLeakyReLU, Tanh
+from assembly import is_vectorised
+from fasthop.activations import (
+    ACTIVATIONS,
+    GELU,
+    SELU,
+    Exp,
+    Gaussian,
+    HardTanh,
+    Identity,
+    LeakyReLU,
+    RectifiedPower,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    SmoothLeakyReLU,
+    Softplus,
+    SoftThreshold,
+    Tanh,
+)
+from fasthop_kernels import activations as kernels
+from fasthop_kernels.jit import FASTMATH
+from fasthop_kernels.lanes import wide_vectors
 
 DTYPES = [np.float64, np.float32]
-ALL = [Tanh(), Tanh(0.3), Tanh(8), Sigmoid(), Sigmoid(20), ReLU(), LeakyReLU(), LeakyReLU(0.5), SmoothLeakyReLU()]
+
+if numba.config.DISABLE_JIT:  # numpy then warns of overflows and NaN that are results here
+    pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+ALL = [
+    *(Tanh(), Tanh(0.3), Tanh(8), Sigmoid(), Sigmoid(20), ReLU(), LeakyReLU(), LeakyReLU(0.5), SmoothLeakyReLU()),
+    *(Identity(), Softplus(), Softplus(0.3), Softplus(20), Exp(), GELU(), SiLU(), SELU(), Gaussian()),
+    *(RectifiedPower(n) for n in (2, 3, 4, 5, 8, 12)),
+    *(HardTanh(), SoftThreshold(), SoftThreshold(0.3)),
+]
 METHODS = ("g", "slope", "lagrangian", "legendre")
 
 # So many digits that y g − L keeps fifty of them where it is e^{−700}.
 mp.mp.dps = 700
+
+LAMBDA, ALPHA = mp.mpf("1.0507009873554804934193349852946"), mp.mpf("1.6732632423543772848170429916717")
+
+
+def dilogarithm(x):
+    """−Li₂(−e^x), by a series where x is far below 0 and by reflection above."""
+    if x > 0:
+        return mp.pi**2 / 6 + x * x / 2 - dilogarithm(-x)
+    with mp.workdps(60):
+        q = mp.exp(x)
+        return -mp.polylog(2, -q) if x > -40 else q - q**2 / 4 + q**3 / 9
+
 
 # Every function by its definition: g, Λ and L with the parameter a.
 EXACT = {
@@ -42,6 +84,48 @@ EXACT = {
             + y * mp.exp(-9 * y * y / 64) / (2 * mp.sqrt(mp.pi))
         ),
     ),
+    "identity": (lambda y, a: y, lambda y, a: mp.mpf(1), lambda y, a: y * y / 2),
+    "softplus": (
+        lambda y, a: mp.log1p(mp.exp(a * y)) / a,
+        lambda y, a: 1 / (1 + mp.exp(-a * y)),
+        lambda y, a: dilogarithm(a * y) / a**2,
+    ),
+    "exp": (lambda y, a: mp.exp(y),) * 3,
+    "gelu": (
+        lambda y, a: y * mp.erfc(-y / mp.sqrt(2)) / 2,
+        lambda y, a: mp.erfc(-y / mp.sqrt(2)) / 2 + y * mp.npdf(y),
+        lambda y, a: ((y * y - 1) * mp.erfc(-y / mp.sqrt(2)) / 2 + y * mp.npdf(y)) / 2,
+    ),
+    "silu": (
+        lambda y, a: y / (1 + mp.exp(-y)),
+        lambda y, a: (1 + y / (1 + mp.exp(y))) / (1 + mp.exp(-y)),
+        lambda y, a: y * mp.log1p(mp.exp(y)) - dilogarithm(y),
+    ),
+    "selu": (
+        lambda y, a: LAMBDA * (y if y > 0 else ALPHA * mp.expm1(y)),
+        lambda y, a: LAMBDA * (1 if y > 0 else ALPHA * mp.exp(y)),
+        lambda y, a: LAMBDA * (y * y / 2 if y > 0 else ALPHA * (mp.expm1(y) - y)),
+    ),
+    "gaussian": (
+        lambda y, a: mp.exp(-y * y),
+        lambda y, a: -2 * y * mp.exp(-y * y),
+        lambda y, a: mp.sqrt(mp.pi) / 2 * mp.erf(y),
+    ),
+    "rectified_power": (
+        lambda y, a: y ** (a - 1) if y > 0 else mp.mpf(0),
+        lambda y, a: (a - 1) * y ** (a - 2) if y > 0 else mp.mpf(0),
+        lambda y, a: y**a / a if y > 0 else mp.mpf(0),
+    ),
+    "hard_tanh": (
+        lambda y, a: min(max(y, mp.mpf(-1)), mp.mpf(1)),
+        lambda y, a: mp.mpf(abs(y) < 1),
+        lambda y, a: y * y / 2 if abs(y) < 1 else abs(y) - mp.mpf(1) / 2,
+    ),
+    "soft_threshold": (
+        lambda y, a: mp.sign(y) * max(abs(y) - a, mp.mpf(0)),
+        lambda y, a: mp.mpf(abs(y) > a),
+        lambda y, a: max(abs(y) - a, mp.mpf(0)) ** 2 / 2,
+    ),
 }
 
 
@@ -63,6 +147,14 @@ def points(dtype):
     return np.concatenate([-y[::-1], np.zeros(1, dtype), y])
 
 
+def within(activation, dtype, y):
+    """The points at which e^y and powers, and their products, are finite."""
+    most = {"exp": np.log(float(np.finfo(dtype).max)) - 8}.get(activation.name, np.inf)
+    if activation.name == "rectified_power":
+        most = float(np.finfo(dtype).max) ** (1 / activation.n) / 2
+    return y[y < most]
+
+
 def errors(values, due, dtype):
     """Errors in units of epsilon, relative to numbers above 1 and absolute below; then relative to all."""
     eps = float(np.finfo(dtype).eps)
@@ -75,7 +167,7 @@ def errors(values, due, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", ALL, ids=str)
 def test_formulas_are_exact_to_rounding(activation, dtype):
-    y = points(dtype)
+    y = within(activation, dtype, points(dtype))
     for method, due in zip(METHODS, exact(activation, dtype, y), strict=True):
         values = getattr(activation, method)(y)
         assert values.dtype == dtype
@@ -110,9 +202,12 @@ def test_formulas_fit_each_other(activation):
     with mp.workdps(50):
         for y in map(mp.mpf, ("-3.2", "-.4", ".7", "2.9")):
             h = mp.mpf("1e-18")
-            assert abs((g(y + h, a) - g(y - h, a)) / (2 * h) - slope(y, a)) < 1e-30
-            integral = mp.quad(lambda t: g(t, a), [0.25, 0, y] if y < 0 else [0.25, y])
-            assert abs(lagrangian(y, a) - lagrangian(mp.mpf(0.25), a) - integral) < 1e-18
+            assert abs((g(y + h, a) - g(y - h, a)) / (2 * h) - slope(y, a)) < 1e-29 * max(1, g(y, a))
+            kinks = [t for t in (-1, -a, 0, a, 1) if min(y, 0.25) < t < max(y, 0.25)]
+            pieces = sorted({mp.mpf(0.25), y, *kinks}, reverse=bool(y < 0.25))
+            integral = mp.quad(lambda t: g(t, a), pieces)
+            due = lagrangian(y, a) - lagrangian(mp.mpf(0.25), a)
+            assert abs(due - integral) < 1e-18 * max(1, due)
 
 
 def test_naive_formulas_lose_the_tails():
@@ -147,6 +242,122 @@ def test_saturated_neurons_are_constant_to_the_last_bit(dtype, tanh_by, sigmoid_
         assert constant_from(activation.g(-y)) == y.size - 1
 
 
+@pytest.mark.parametrize(
+    ("activation", "side", "limit", "by"),
+    [
+        (Softplus(), -1, 0, (746, 105)),
+        (Exp(), -1, 0, (746, 105)),
+        (GELU(), -1, 0, (38.7, 14.6)),
+        (SiLU(), -1, 0, (753, 109)),
+        (SELU(), -1, -SELU().max_slope, (37.5, 17.4)),
+        (Gaussian(), -1, 0, (27.4, 10.4)),
+        (Gaussian(), 1, 0, (27.4, 10.4)),
+        (HardTanh(), 1, 1, (1, 1)),
+        (HardTanh(), -1, -1, (1, 1)),
+        (RectifiedPower(3), -1, 0, (0, 0)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_flat_sides_are_constant_to_the_last_bit(activation, side, limit, by, dtype):
+    due = by[DTYPES.index(dtype)]
+    y = np.concatenate([np.arange(0, 800, 1 / 64), np.geomspace(1e3, 1e38, 50)]).astype(dtype)
+    g = activation.g(dtype(side) * y)
+    assert g[-1] == dtype(limit)
+    assert y[constant_from(g) if (g != g[-1]).any() else 0] <= due
+    assert (g != g[-1]).any() == (due > 0)
+
+
+@pytest.mark.parametrize(("activation", "by"), [(GELU(), (8.4, 5.6)), (SiLU(), (38, 18)), (Softplus(), (37, 17))])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_linear_sides_are_exactly_linear(activation, by, dtype):
+    y = np.concatenate([np.linspace(by[DTYPES.index(dtype)], 800, 10_001), np.geomspace(1e3, 1e30, 50)]).astype(dtype)
+    np.testing.assert_array_equal(activation.g(y), y)
+    assert (activation.g(y[:1] / dtype(2)) != y[:1] / dtype(2)).all()
+
+
+# --- the inverse ----------------------------------------------------------------------------------------------------
+
+INVERTIBLE = [activation for activation in ALL if activation.invertible]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", INVERTIBLE, ids=str)
+def test_inverse_undoes_g(activation, dtype):
+    """Up to the rounding of v = g(y), which is worth |v| ε / Λ in y."""
+    y = within(activation, dtype, points(dtype))
+    v, slope = activation.g(y).astype(float), activation.slope(y).astype(float)
+    keep = (slope > 1e-3) if dtype == np.float32 else (slope > 1e-9)
+    keep &= abs(v) > (1e-300 if dtype == np.float64 else 1e-35)
+    y, v, slope = y[keep], v[keep], slope[keep]
+    assert y.size > 9
+    back = activation.inverse(v.astype(dtype)).astype(float)
+    assert back.dtype == np.float64
+    eps = np.finfo(dtype).eps
+    a = activation.parameter if activation.name in ("softplus", "sigmoid", "tanh") else 1.0
+    assert (abs(back - y) <= 4 * eps * (abs(v) / slope + abs(y) + 1 / a)).all()
+
+
+def test_a_wrong_inverse_is_seen():
+    y = np.array([1.0])
+    assert abs(Tanh(2).inverse(Tanh().g(y)) - y)[0] > 0.1
+
+
+INVERSE = {
+    "tanh": lambda v, a: mp.atanh(v) / a,
+    "sigmoid": lambda v, a: mp.log(v / (1 - v)) / a,
+    "smooth_leaky_relu": lambda v, a: mp.findroot(
+        lambda y: EXACT["smooth_leaky_relu"][0](y, a) - v, v if v > 0 else 4 * v
+    ),
+    "softplus": lambda v, a: mp.log(mp.expm1(a * v)) / a,
+    "exp": lambda v, a: mp.log(v),
+    "selu": lambda v, a: v / LAMBDA if v > 0 else mp.log1p(v / (LAMBDA * ALPHA)),
+    "rectified_power": lambda v, a: v ** (1 / (a - 1)),
+}
+
+
+@pytest.mark.parametrize(
+    ("activation", "values"),
+    [
+        (Tanh(0.3), [1e-20, 1e-3, -0.5, 0.99, -0.9999]),
+        (Sigmoid(), [1e-300, 0.1, 0.2499, 0.25, 0.4999, 0.51, 0.9, 0.99999]),
+        (SmoothLeakyReLU(), [-50.0, -3.3, -1e-3, 1e-9, 0.4, 2.0, 7.0, 49.0]),
+        (Softplus(2.0), [1e-200, 1e-3, 0.3, 2.0, 80.0]),
+        (Exp(), [1e-310, 0.9999, 1.0001, 1e300]),
+        (SELU(), [-1.0, -0.3, -1e-12, 2.0]),
+        (RectifiedPower(3), [5e-324, 1e-300, 0.3, 1e300]),
+        (RectifiedPower(12), [5e-324, 1e-300, 0.3, 7.0, 1e300]),
+    ],
+    ids=str,
+)
+def test_inverse_is_exact_to_rounding(activation, values):
+    with mp.workdps(350):
+        for v in values:
+            due = INVERSE[activation.name](mp.mpf(v), mp.mpf(activation.parameter))
+            assert abs(mp.mpf(float(activation.inverse(v))) - due) < 6e-16 * max(1, abs(due)), v
+            if activation.name == "rectified_power":
+                assert abs(mp.mpf(float(activation.inverse(v))) / due - 1) < 6e-16, v
+
+
+def test_inverse_at_and_beyond_the_range():
+    nan, inf = np.nan, np.inf
+    for activation, values, due in [
+        (Tanh(), [-1, 1, 1.1, -2], [-inf, inf, nan, nan]),
+        (Sigmoid(), [0, 1, -0.1, 1.1], [-inf, inf, nan, nan]),
+        (ReLU(), [0, -1, 3], [nan, nan, 3]),
+        (LeakyReLU(0.5), [0, -1, 3], [0, -2, 3]),
+        (LeakyReLU(0), [0, -1, 3], [nan, nan, 3]),
+        (Softplus(), [0, -1], [-inf, nan]),
+        (Exp(), [0, -1, 1], [-inf, nan, 0]),
+        (SELU(), [-1.8, 0], [nan, 0]),
+        (RectifiedPower(4), [0, -1, 1, inf], [nan, nan, 1, inf]),
+        (HardTanh(), [1, -1, 0.5, 2], [nan, nan, 0.5, nan]),
+        (SoftThreshold(2), [0, 1, -1], [nan, 3, -3]),
+        (Identity(), [0, -5], [0, -5]),
+    ]:
+        np.testing.assert_array_equal(activation.inverse([*values, nan]), [*due, nan], err_msg=str(activation))
+
+
 def test_legendre_term_is_flat_where_the_neuron_is_saturated():
     phi = Sigmoid().legendre(np.array([40.0, 40.0 + 1e12, 800.0, 800.0 + 1e12]))
     assert abs(phi[1] - phi[0]) < 2e-16  # 41 e^−40, what is left of φ there
@@ -171,12 +382,37 @@ def test_nan_stays_nan_and_harms_no_neighbour(activation, method, dtype):
 # --- the largest slope ----------------------------------------------------------------------------------------------
 
 
+def sampled_slopes(activation):
+    steepest = [8 / 3, 2**0.5, -(0.5**0.5), 2.399357280515468, 400.0]
+    return activation.slope(np.concatenate([np.linspace(-30, 30, 200_001), steepest]))
+
+
 @pytest.mark.parametrize("activation", ALL, ids=str)
 def test_max_slope_is_the_maximum(activation):
-    y = np.concatenate([np.linspace(-30, 30, 200_001), [8 / 3]])
-    slope = activation.slope(y)
-    assert slope.max() == pytest.approx(activation.max_slope, rel=1e-15)
-    assert (slope >= 0).all()
+    slope = sampled_slopes(activation)
+    if activation.max_slope < np.inf:
+        assert slope.max() == pytest.approx(activation.max_slope, rel=2e-15)
+        assert abs(slope).max() <= activation.max_slope * (1 + 1e-15)
+    else:
+        assert slope.max() > 100 * activation.slope(8 / 3)
+    assert (slope.min() >= 0) == activation.monotone
+
+
+@pytest.mark.parametrize(
+    ("activation", "least", "at", "zero"),
+    [
+        (GELU(), -0.128904145, -(2**0.5), -0.751791524694),
+        (SiLU(), -0.0998393201, -2.3993573, -1.278464542761),
+        (Gaussian(), -((2 / np.e) ** 0.5), 0.5**0.5, 0.0),
+    ],
+    ids=str,
+)
+def test_where_slopes_are_negative(activation, least, at, zero):
+    assert sampled_slopes(activation).min() == pytest.approx(least, rel=1e-7)
+    assert activation.slope(at) == pytest.approx(least, rel=1e-8)
+    assert abs(activation.slope(zero)) < 1e-12
+    with pytest.raises(ValueError, match=f"{activation.name} has no inverse"):
+        activation.inverse(0.1)
 
 
 def test_slopes_of_the_smooth_leaky_relu():
@@ -186,11 +422,21 @@ def test_slopes_of_the_smooth_leaky_relu():
     assert smooth.slope(np.linspace(-30, 30, 10_001)).min() == pytest.approx(0.15332189111113, abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", ACTIVATIONS.values())
+ELEMENTWISE = [kind for kind in ACTIVATIONS.values() if not kind.blockwise]
+
+
+@pytest.mark.parametrize("kind", ELEMENTWISE)
 def test_the_kink_and_zero_are_on_the_lower_side(kind):
-    lower = {"relu": 0.0, "leaky_relu": 0.01}
-    assert kind().slope(0.0) == lower.get(kind.name, kind().slope(1e-300))
-    assert kind().g(0.0) == (0.5 if kind.name == "sigmoid" else 0.0)
+    lower = {"relu": 0.0, "leaky_relu": 0.01, "selu": 1.0507009873554805 * 1.6732632423543772}
+    assert kind().slope(0.0) == pytest.approx(lower.get(kind.name, kind().slope(1e-300)), rel=1e-15, abs=1e-299)
+    at_zero = {"sigmoid": 0.5, "softplus": np.log(2), "exp": 1.0, "gaussian": 1.0}
+    assert kind().g(0.0) == pytest.approx(at_zero.get(kind.name, 0.0), rel=1e-15)
+
+
+def test_slopes_at_the_flat_edges():
+    assert HardTanh().slope([-1.0, 1.0, 1 - 1e-15]).tolist() == [0, 0, 1]
+    assert SoftThreshold().slope([-1.0, 1.0, 1 + 1e-15]).tolist() == [0, 0, 1]
+    assert RectifiedPower(2).slope([0.0, 1e-300]).tolist() == [0, 1]
 
 
 def test_shape_is_kept_and_lists_are_taken():
@@ -199,3 +445,73 @@ def test_shape_is_kept_and_lists_are_taken():
     np.testing.assert_allclose(Tanh(2).g(y.T), np.tanh(2 * y.T), rtol=1e-15)
     assert ReLU().g([-1, 2]).tolist() == [0, 2]
     assert ReLU().g(3).shape == ()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ALL, ids=str)
+def test_applying_the_slope_is_a_product_with_the_diagonal(activation, dtype):
+    rng = np.random.default_rng(3)
+    y, x = rng.normal(size=(2, 5, 7)).astype(dtype)
+    product = activation.apply_slope(y, x)
+    assert product.dtype == dtype
+    np.testing.assert_array_equal(product, activation.slope(y) * x)
+    with pytest.raises(ValueError, match=r"x must have the shape of y, \(5, 7\); got \(7,\)"):
+        activation.apply_slope(y, x[0])
+
+
+@pytest.mark.parametrize("activation", ALL, ids=str)
+def test_legendre_is_the_difference_where_it_does_not_cancel(activation):
+    y = np.linspace(-2, 2, 41)
+    due = y * activation.g(y) - activation.lagrangian(y)
+    np.testing.assert_allclose(activation.legendre(y), due, rtol=1e-13, atol=1e-14)
+
+
+# --- machine code ---------------------------------------------------------------------------------------------------
+
+FORMULAS = [
+    name
+    for name in vars(kernels)
+    if name.rpartition("_")[2] in {"g", "slope", "lagrangian", "legendre", "inverse", "newton"}
+    and not name.startswith(("softmax", "normal", "apply"))
+]
+
+if not numba.config.DISABLE_JIT:
+
+    def lane_loop(function):
+        @numba.njit(fastmath=FASTMATH, error_model="numpy")
+        def loop(x, a, out):
+            wide_vectors()
+            for e in range(x.size):
+                out[e] = function(x[e], a)
+
+        return loop
+
+    newton = kernels.smooth_leaky_relu_newton
+
+    @numba.njit
+    def with_math(x, a):
+        return np.tanh(x) * 1.1
+
+    @pytest.mark.parametrize("name", FORMULAS)
+    def test_lane_loops_are_vectorised_and_not_promoted(name):
+        loop = lane_loop(getattr(kernels, name) if not name.endswith("newton") else with_newton)
+        for dtype in DTYPES:
+            loop(np.ones(1, dtype), dtype(1), np.ones(1, dtype))
+        double, single = loop.signatures
+        assert is_vectorised(loop.inspect_asm(double))
+        assert is_vectorised(loop.inspect_asm(single))
+        llvm = loop.inspect_llvm(single)
+        assert "fpext" not in llvm
+
+    @numba.njit(fastmath=FASTMATH, error_model="numpy", inline="always")
+    def with_newton(v, a):
+        return newton(v, v, a)
+
+    def test_a_call_and_a_promotion_are_seen():
+        loop = lane_loop(with_math)
+        loop(np.ones(1, np.float32), np.float32(1), np.ones(1, np.float32))
+        assert not is_vectorised(loop.inspect_asm(loop.signatures[0]))
+        assert "fpext" in loop.inspect_llvm(loop.signatures[0])
+
+    def test_every_activation_has_its_formulas():
+        assert len(FORMULAS) >= 14 * 4 - 6  # exp and the ReLUs share some, powers are a kernel
