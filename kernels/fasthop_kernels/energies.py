@@ -90,7 +90,7 @@ def energies(tables: Tables, states: Any, memories: Any, which: int, floats: Any
         while at < last:
             tile, count = _load_tile(tables, states, memories, at, last, floats[worker])
             memory, lanes = memories[at], -(-count // line) * line
-            residual(tables, memory, tile, tile.y, lanes)
+            residual(tables, tables.weights[memory], tile, tile.y, lanes)
             total = tile.total[:lanes]
             total[:] = 0
             if which == LEGENDRE:
@@ -119,7 +119,7 @@ def residuals(tables: Tables, states: Any, memories: Any, floats: Any, out: Any,
         while at < last:
             tile, count = _load_tile(tables, states, memories, at, last, floats[worker])
             lanes = -(-count // line) * line
-            residual(tables, memories[at], tile, tile.y, lanes)
+            residual(tables, tables.weights[memories[at]], tile, tile.y, lanes)
             for lane in range(count):
                 for i in range(neurons):
                     out[at + lane, i] = tile.k[i * lanes + lane]

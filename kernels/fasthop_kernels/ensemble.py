@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import prange
 
+from fasthop_kernels.bits import like
 from fasthop_kernels.flows import NONE, residual, velocity
 from fasthop_kernels.jit import kernel, parallel_kernel
-from fasthop_kernels.lanes import LINE, ROWS, take, wide_vectors
+from fasthop_kernels.lanes import LINE, ROWS, borrow, take, wide_vectors
 from fasthop_kernels.steppers import Method, step
-from fasthop_kernels.tables import Tables
+from fasthop_kernels.tables import Tables, borrow_tables
 from fasthop_kernels.tiles import Tile, shape_tile
 
 #: What the end of a trajectory is.
@@ -58,71 +59,77 @@ class Ends(NamedTuple):
 
 
 @kernel
-def _measure(tile: Tile) -> None:
+def _measure(y: Any, k: Any, residual: Any, distance: Any, poison: Any) -> None:
     """Reduce |residual| and |y| over the neurons; `poison` turns NaN where the residual is not finite."""
     wide_vectors()
-    residual, distance, poison = tile.residual, tile.distance, tile.poison
     panel = residual.size
     residual[:] = 0
     distance[:] = 0
     poison[:] = 0
-    for p in range(0, tile.y.size, panel):
+    for p in range(0, y.size, panel):
         # Slices, because numba cannot prove p + e ≥ 0 and an index that may wrap is not vectorised; selections,
         # because the builtin max is not either.
-        y, k = tile.y[p : p + panel], tile.k[p : p + panel]
+        places, slopes = y[p : p + panel], k[p : p + panel]
         for e in range(panel):
-            size, place = abs(k[e]), abs(y[e])
+            size, place = abs(slopes[e]), abs(places[e])
             residual[e] = size if size > residual[e] else residual[e]
             distance[e] = place if place > distance[e] else distance[e]
-            poison[e] += k[e] - k[e]
+            poison[e] += slopes[e] - slopes[e]
 
 
 @kernel
-def _measure_speed(tile: Tile) -> None:
+def _measure_speed(k: Any, speed: Any) -> None:
     """Reduce |ẏ| over the neurons."""
     wide_vectors()
-    speed = tile.speed
     panel = speed.size
     speed[:] = 0
-    for p in range(0, tile.k.size, panel):
-        k = tile.k[p : p + panel]
+    for p in range(0, k.size, panel):
+        slopes = k[p : p + panel]
         for e in range(panel):
-            size = abs(k[e])
+            size = abs(slopes[e])
             speed[e] = size if size > speed[e] else speed[e]
 
 
 @kernel
-def _worst(panel: Any, lane: int, lanes: int) -> Any:
-    worst = panel[lane]
+def _fold(panel: Any, lanes: int) -> None:
+    """Leave the largest of the ROWS partial maxima of every lane in the first row."""
+    wide_vectors()
+    worst = panel[:lanes]
     for r in range(1, ROWS):
-        worst = max(worst, panel[r * lanes + lane])
-    return worst
+        row = panel[r * lanes : (r + 1) * lanes]
+        for lane in range(lanes):
+            worst[lane] = row[lane] if row[lane] > worst[lane] else worst[lane]
 
 
 @kernel
-def _judge(tile: Tile, driven: bool, lane: int, lanes: int, clock: int, limits: Limits, memory: int) -> tuple[Any, int]:
-    """Return the residual of a lane relative to max(1, |y|∞), and what the lane is."""
-    poison = tile.poison[lane]
-    for r in range(1, ROWS):
-        poison += tile.poison[r * lanes + lane]
-    distance = _worst(tile.distance, lane, lanes)
-    scale = max(1.0, distance)
-    residual = _worst(tile.residual, lane, lanes) / scale + poison
+def _weigh(residual: Any, distance: Any, poison: Any, lanes: int, tolerance: Any, escape: Any) -> int:
+    """Make the residuals relative to max(1, |y|∞), NaN where poisoned; count the lanes that end by what they are."""
+    wide_vectors()
+    relative, place = residual[:lanes], distance[:lanes]
+    for r in range(ROWS):
+        row = poison[r * lanes : (r + 1) * lanes]
+        for lane in range(lanes):
+            relative[lane] += row[lane]
+    ending = 0
+    for lane in range(lanes):
+        scale = place[lane] if place[lane] > like(1.0, escape) else like(1.0, escape)
+        relative[lane] /= scale
+        ending += 0 if (relative[lane] > tolerance and relative[lane] < np.inf and place[lane] <= escape) else 1
+    return ending
+
+
+@kernel
+def _judge(residual: Any, distance: Any, clock: int, limits: Limits, memory: int) -> int:
+    """Return what a lane is that has not been found false."""
     if not residual < np.inf:
-        return residual, NOT_FINITE
+        return NOT_FINITE
     if residual <= limits.tolerance:
-        return residual, SETTLED
-    if (
-        driven
-        and residual * residual > limits.tolerance
-        and _worst(tile.speed, lane, lanes) <= limits.tolerance * scale
-    ):
-        return residual, FALSE_MEMORY
+        return SETTLED
     if distance > limits.escape:
-        return residual, DIVERGED
+        return DIVERGED
     if clock >= limits.most_steps[memory]:
-        return residual, UNSETTLED
-    return residual, _LIVE
+        return UNSETTLED
+    return _LIVE
 
 
 @kernel
@@ -188,6 +195,7 @@ def _run_tile(
     """
     neurons, line = starts.shape[1], LINE // floats.itemsize
     h, driven = limits.step[memory], tables.drive != NONE
+    weights, drive_weights = tables.weights[memory], tables.drive_weights[memory]
     items, clock = integers[: integers.size // 2], integers[integers.size // 2 :]
 
     share = -(-(first[memory + 1] - first[memory] - taken[memory]) // helpers)
@@ -207,33 +215,44 @@ def _run_tile(
         _load(floats, lane, lanes, starts[items[lane]])
     tile = shape_tile(tables, memory, floats, lanes)
 
-    paid = 0
+    paid, oldest = 0, 0
     while live > 0:
         paid += lanes
-        residual(tables, memory, tile, tile.y, lanes)
-        _measure(tile)
-        velocity(tables, memory, tile, tile.y, lanes)
+        residual(tables, weights, tile, tile.y, lanes)
+        _measure(tile.y, tile.k, tile.residual, tile.distance, tile.poison)
+        velocity(tables, weights, drive_weights, tile, tile.y, lanes)
+        _fold(tile.residual, lanes)
+        _fold(tile.distance, lanes)
+        ending = _weigh(tile.residual, tile.distance, tile.poison, lanes, limits.tolerance, limits.escape)
         if driven:
-            _measure_speed(tile)
+            _measure_speed(tile.k, tile.speed)
+            _fold(tile.speed, lanes)
         ended = 0
+        if ending > 0 or driven or oldest >= limits.most_steps[memory]:
+            for lane in range(lanes):
+                item = items[lane]
+                if item == _IDLE:
+                    continue
+                left, place = tile.residual[lane], tile.distance[lane]
+                status = _judge(left, place, clock[lane], limits, memory)
+                if driven and (status == _LIVE or status == UNSETTLED) and left * left > limits.tolerance:
+                    if tile.speed[lane] <= limits.tolerance * max(1.0, place):
+                        status = FALSE_MEMORY
+                if status == _LIVE:
+                    continue
+                _store(tile.y, lane, lanes, ends.state[item])
+                ends.status[item] = status
+                ends.residual[item] = left
+                ends.steps[item] = clock[lane]
+                items[lane] = _IDLE
+                ended += 1
         for lane in range(lanes):
-            item = items[lane]
-            if item == _IDLE:
-                continue
-            left, status = _judge(tile, driven, lane, lanes, clock[lane], limits, memory)
-            if status == _LIVE:
-                clock[lane] += 1
-                continue
-            _store(tile.y, lane, lanes, ends.state[item])
-            ends.status[item] = status
-            ends.residual[item] = left
-            ends.steps[item] = clock[lane]
-            items[lane] = _IDLE
-            ended += 1
+            clock[lane] += 1
+        oldest += 1
         live -= ended
         if live == 0:
             break
-        step(method, tables, memory, tile, h, lanes)
+        step(method, tables, weights, drive_weights, tile, h, lanes)
         if ended == 0:
             continue
         for lane in range(lanes):
@@ -250,6 +269,39 @@ def _run_tile(
             _pack(floats, neurons, lanes, fewer, items, clock)
             lanes = fewer
             tile = shape_tile(tables, memory, floats, lanes)
+    return paid
+
+
+@kernel
+def _work(
+    worker: int,
+    tables: Tables,
+    method: Method,
+    limits: Limits,
+    starts: Any,
+    first: Any,
+    taken: Any,
+    most_lanes: int,
+    floats: Any,
+    integers: Any,
+    ends: Ends,
+) -> int:
+    """Do the work of one thread; return the steps paid."""
+    tables, starts, first, taken = borrow_tables(tables), borrow(starts), borrow(first), borrow(taken)
+    method = Method(borrow(method.ahead), borrow(method.weight))
+    limits = Limits(borrow(limits.step), borrow(limits.most_steps), limits.tolerance, limits.escape)
+    ends = Ends(borrow(ends.state), borrow(ends.status), borrow(ends.residual), borrow(ends.steps))
+    workers, memories = floats.shape[0], first.size - 1
+    floats, integers = borrow(floats)[worker], borrow(integers)[worker]
+    paid = 0
+    for turn in range(memories):
+        # Each worker begins at its own share of the memories and then helps with those of the others.
+        memory = (worker * memories // workers + turn) % memories
+        helpers = max(1, workers // memories)
+        while taken[memory] < first[memory + 1] - first[memory]:
+            paid += _run_tile(
+                tables, memory, method, limits, starts, first, taken, most_lanes, helpers, floats, integers, ends
+            )
     return paid
 
 
@@ -287,25 +339,8 @@ def run(
     paid : int64 array, shape (workers,)
         Overwritten: lane-steps computed by each worker, idle lanes included.
     """
-    workers, memories = floats.shape[0], first.size - 1
+    workers = floats.shape[0]
     for worker in prange(workers):
-        total = 0
-        for turn in range(memories):
-            # Each worker begins at its own share of the memories and then helps with those of the others.
-            memory = (worker * memories // workers + turn) % memories
-            while taken[memory] < first[memory + 1] - first[memory]:
-                total += _run_tile(
-                    tables,
-                    memory,
-                    method,
-                    limits,
-                    starts,
-                    first,
-                    taken,
-                    most_lanes,
-                    max(1, workers // memories),
-                    floats[worker],
-                    integers[worker],
-                    ends,
-                )
-        paid[worker] = total
+        paid[worker] = _work(
+            worker, tables, method, limits, starts, first, taken, most_lanes, floats, integers, ends
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fasthop_kernels.activations import activate, apply_slope
-from fasthop_kernels.jit import kernel
+from fasthop_kernels.jit import inner_kernel, kernel
 from fasthop_kernels.lanes import wide_vectors
 from fasthop_kernels.products import add_weights
 from fasthop_kernels.tables import Tables
@@ -46,13 +46,13 @@ def _negate(x: Any) -> None:
         x[e] = -x[e]
 
 
-@kernel
-def residual(tables: Tables, memory: int, tile: Tile, state: Any, lanes: int) -> None:
+@inner_kernel
+def residual(tables: Tables, weights: Any, tile: Tile, state: Any, lanes: int) -> None:
     """Write the residual at `state` to `tile.k`; `tile.g` and, but for OUTSIDE, the argument `tile.x` of g are left.
 
     A product starts from what is added to it, so that the sum needs no pass of its own.
     """
-    blocks, weights = tables.blocks, tables.weights[memory]
+    blocks = tables.blocks
     if tables.system == OUTSIDE:
         activate(tables.layers, tables.parameters, state, tile.g, lanes)
         _subtract(tile.bias, state, tile.k)
@@ -69,14 +69,13 @@ def residual(tables: Tables, memory: int, tile: Tile, state: Any, lanes: int) ->
         add_weights(tables.mirror, weights, tile.g, tile.middle, tile.k, lanes)
 
 
-@kernel
-def velocity(tables: Tables, memory: int, tile: Tile, state: Any, lanes: int) -> None:
+@inner_kernel
+def velocity(tables: Tables, weights: Any, drive_weights: Any, tile: Tile, state: Any, lanes: int) -> None:
     """Turn the residual at `state` in `tile.k` into ẏ, after `residual`; `tile.g` and `tile.x` are overwritten."""
-    weights = tables.weights[memory]
     if tables.drive == MATRIX:
         tile.g[:] = tile.k
         tile.k[:] = 0
-        add_weights(tables.drive_blocks, tables.drive_weights[memory], tile.g, tile.middle, tile.k, lanes)
+        add_weights(tables.drive_blocks, drive_weights, tile.g, tile.middle, tile.k, lanes)
     elif tables.drive == GRADIENT and tables.system == OUTSIDE:
         tile.x[:] = 0
         add_weights(tables.mirror, weights, tile.k, tile.middle, tile.x, lanes)

@@ -91,6 +91,15 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return _cached(numba.njit(fastmath=FASTMATH, error_model="numpy")(function))
 
 
+def inner_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that LLVM must inline.
+
+    For what a step calls with whole tables and tiles: passing them costs a hundred moves a call, which at N = 16 was
+    half of the time.
+    """
+    return _cached(numba.njit(fastmath=FASTMATH, error_model="numpy", forceinline=True)(function))
+
+
 def formula(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a scalar formula, inlined by numba into the loop that calls it."""
     return numba.njit(fastmath=FASTMATH, error_model="numpy", inline="always")(function)

@@ -100,6 +100,34 @@ def _wide_vectors_overload() -> Any:
     return lambda: _wide_vectors()
 
 
+# --- arrays without a reference count --------------------------------------------------------------------------------
+
+
+@intrinsic
+def _borrow(typingctx: Any, array: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, args[0])
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        return view._getvalue()
+
+    return array(array), codegen
+
+
+def borrow(array):  # type: ignore[no-untyped-def]
+    """Return the array without its reference count, and so do all views of it; the caller keeps it alive.
+
+    Numba counts a reference whenever it takes an array out of a tuple or passes it on. The count is one atomic number
+    for all threads: with it, two threads ran small steps slower than one.
+    """
+    return array
+
+
+@overload(borrow, inline="always")
+def _borrow_overload(array):  # type: ignore[no-untyped-def]
+    return lambda array: _borrow(array)
+
+
 # --- an atomic queue ------------------------------------------------------------------------------------------------
 
 

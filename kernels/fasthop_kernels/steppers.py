@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fasthop_kernels.flows import residual, velocity
-from fasthop_kernels.jit import kernel
+from fasthop_kernels.jit import inner_kernel, kernel
 from fasthop_kernels.lanes import wide_vectors
 from fasthop_kernels.tables import Tables
 from fasthop_kernels.tiles import Tile
@@ -84,8 +84,8 @@ def _last_stage(y: Any, k: Any, total: Any, h: Any, weight: Any) -> None:
         y[e] += h * (total[e] + weight * k[e])
 
 
-@kernel
-def step(method: Method, tables: Tables, memory: int, tile: Tile, h: Any, lanes: int) -> None:
+@inner_kernel
+def step(method: Method, tables: Tables, weights: Any, drive_weights: Any, tile: Tile, h: Any, lanes: int) -> None:
     """Advance `tile.y` by h; `tile.k` holds ẏ on entry. The other arrays of the tile are overwritten."""
     last = method.weight.size - 1
     if last == 0:
@@ -93,8 +93,8 @@ def step(method: Method, tables: Tables, memory: int, tile: Tile, h: Any, lanes:
         return
     _first_stage(tile.y, tile.k, tile.z, tile.total, h * method.ahead[0], method.weight[0])
     for stage in range(1, last + 1):
-        residual(tables, memory, tile, tile.z, lanes)
-        velocity(tables, memory, tile, tile.z, lanes)
+        residual(tables, weights, tile, tile.z, lanes)
+        velocity(tables, weights, drive_weights, tile, tile.z, lanes)
         if stage < last:
             _next_stage(tile.y, tile.k, tile.z, tile.total, h * method.ahead[stage], method.weight[stage])
     _last_stage(tile.y, tile.k, tile.total, h, method.weight[last])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from fasthop_kernels.jit import kernel
+from fasthop_kernels.lanes import borrow
+
 
 class Tables(NamedTuple):
     """K memories of one structure and N neurons, each with numbers of its own.
@@ -43,3 +46,21 @@ class Tables(NamedTuple):
     drive: Any
     drive_blocks: Any
     drive_weights: Any
+
+
+@kernel
+def borrow_tables(tables: Tables) -> Tables:
+    """Return the tables without reference counts (`lanes.borrow`)."""
+    return Tables(
+        borrow(tables.layers),
+        borrow(tables.parameters),
+        borrow(tables.blocks),
+        borrow(tables.weights),
+        borrow(tables.bias),
+        borrow(tables.rate),
+        borrow(tables.mirror),
+        tables.system,
+        tables.drive,
+        borrow(tables.drive_blocks),
+        borrow(tables.drive_weights),
+    )
