@@ -219,7 +219,7 @@ def why_not_lyapunov(memory: Memory, kind: str | Energy) -> list[str]:
     if (form.alpha or form.beta) and not memory.symmetric:
         reasons.append("W is not symmetric.")
     if form.alpha:
-        reasons += [f"{kind.name} is not monotone." for kind in kinds if not getattr(kind, "monotone", True)]
+        reasons += [f"{kind.name} is not monotone." for kind in kinds if not kind.monotone]
         if code != NONE:
             reasons.append(f"R = {memory.drive.name!r} turns the flow of the energy; only R = I is known to descend.")
     if form.beta and code not in (NONE,) and memory.drive.name not in ("weights", "polar"):

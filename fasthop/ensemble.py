@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
+from fasthop.activations import as_activation
 from fasthop.memory import Memory
 from fasthop.runtime import all_threads
 from fasthop_kernels import ensemble as kernels
@@ -233,7 +234,13 @@ def default_step(memory: Memory, method: str = "rk4") -> np.ndarray:
     on the real axis (2 for Euler, 2.785 for RK4). For symmetric W, λ is λ_min(W) max Λ; otherwise −√(‖W‖₁‖W‖_∞) max Λ.
     """
     limit = METHODS[checks.one_of("method", method, METHODS)].limit
-    h = SAFETY * limit / memory.fastest_rate
+    rate = memory.fastest_rate
+    if not np.isfinite(rate).all():
+        names = sorted({as_activation(layer.activation).name for layer in memory.layers})
+        raise ValueError(
+            f"dt must be given: the slope of {', '.join(names)} is not bounded, so no step is safe everywhere."
+        )
+    h = SAFETY * limit / rate
     return np.asarray(h[0] if memory.count is None else h)
 
 

@@ -111,6 +111,7 @@ class Memory:
             raise ValueError(f"tau must be positive; got {self.tau.min():g}.")
         if self.tau is not None and (self.variable == "u" or self.drive.code != NONE):
             raise ValueError("tau belongs to system (1); it must not be given with variable = 'u' or R.")
+        self._refuse_tau_within_blocks()
 
     def _layers(self, activation: Any, layers: Any) -> tuple[Layer, ...]:
         if layers is None:
@@ -125,6 +126,18 @@ class Memory:
         if total != self.neurons:
             raise ValueError(f"layers must have {self.neurons} neurons together, as W has; got {total}.")
         return found
+
+    def _refuse_tau_within_blocks(self) -> None:
+        """Where one activation couples neurons, unequal time constants would let the energy rise."""
+        start = 0
+        for index, layer in enumerate(self.layers):
+            stop = start + layer.neurons
+            if self.tau is not None and as_activation(layer.activation).blockwise:
+                part = self.tau[..., start:stop]
+                if (part != part[..., :1]).any():
+                    name = as_activation(layer.activation).name
+                    raise ValueError(f"tau must be constant within layers[{index}], a block of {name}.")
+            start = stop
 
     def _per_neuron(self, name: str, value: Any, dtype: np.dtype[Any]) -> np.ndarray:
         given = checks.real_array(name, value, dtype)
@@ -189,9 +202,13 @@ class Memory:
         multiplies by its norm: at most 1 + ‖W‖ max Λ for the gradient, max Λ for the Hessian. Infinite where Λ is not
         bounded.
         """
-        steepest = max(as_activation(layer.activation).max_slope for layer in self.layers)
+        kinds = [as_activation(layer.activation) for layer in self.layers]
+        steepest = max(kind.max_slope for kind in kinds)
+        if not np.isfinite(steepest):
+            return np.full(self.count or 1, np.inf)
         if self.drive.code == NONE:
-            lowest = smallest_eigenvalue(self.weights) if self.symmetric else -norm(self.weights)
+            real = self.symmetric and all(kind.monotone for kind in kinds)
+            lowest = smallest_eigenvalue(self.weights) if real else -norm(self.weights)
             rate = 1.0 - np.minimum(lowest, 0.0) * steepest
             return np.asarray(rate if self.tau is None else rate / self.tau.reshape(len(rate), -1).min(axis=1))
         full = 1.0 + norm(self.weights) * steepest

@@ -14,11 +14,11 @@ from numba import prange
 
 from fasthop_kernels.bits import like
 from fasthop_kernels.flows import NONE, residual, velocity
-from fasthop_kernels.jit import kernel, parallel_kernel
+from fasthop_kernels.jit import inner_kernel, kernel, parallel_kernel
 from fasthop_kernels.lanes import LINE, ROWS, borrow, take, wide_vectors
 from fasthop_kernels.steppers import Method, step
 from fasthop_kernels.tables import Tables, borrow_tables
-from fasthop_kernels.tiles import Tile, shape_tile
+from fasthop_kernels.tiles import shape_tile
 
 #: What the end of a trajectory is.
 SETTLED, UNSETTLED, DIVERGED, NOT_FINITE, FALSE_MEMORY = range(5)
@@ -167,13 +167,13 @@ def _next_item(taken: Any, memory: int, first: Any) -> int:
     """Take the next trajectory of a memory; _IDLE when its queue is empty."""
     count = first[memory + 1] - first[memory]
     if taken[memory] < count:
-        item = take(taken, memory)  # type: ignore[no-untyped-call]
+        item = take(taken, memory)
         if item < count:
             return int(first[memory] + item)
     return _IDLE
 
 
-@kernel
+@inner_kernel
 def _run_tile(
     tables: Tables,
     memory: int,
@@ -235,9 +235,11 @@ def _run_tile(
                     continue
                 left, place = tile.residual[lane], tile.distance[lane]
                 status = _judge(left, place, clock[lane], limits, memory)
-                if driven and (status == _LIVE or status == UNSETTLED) and left * left > limits.tolerance:
-                    if tile.speed[lane] <= limits.tolerance * max(1.0, place):
-                        status = FALSE_MEMORY
+                lost = (
+                    driven and left * left > limits.tolerance and tile.speed[lane] <= limits.tolerance * max(1.0, place)
+                )
+                if lost and (status == _LIVE or status == UNSETTLED):
+                    status = FALSE_MEMORY
                 if status == _LIVE:
                     continue
                 _store(tile.y, lane, lanes, ends.state[item])
@@ -342,5 +344,5 @@ def run(
     workers = floats.shape[0]
     for worker in prange(workers):
         paid[worker] = _work(
-            worker, tables, method, limits, starts, first, taken, most_lanes, floats, integers, ends
+            np.int64(worker), tables, method, limits, starts, first, taken, most_lanes, floats, integers, ends
         )

@@ -92,17 +92,21 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def inner_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function that LLVM must inline.
+    """Compile a function as a part of those that call it.
 
-    For what a step calls with whole tables and tiles: passing them costs a hundred moves a call, which at N = 16 was
-    half of the time.
+    For what a step calls with whole tables and tiles. Every level of functions is optimised again with all it calls,
+    and passing a table costs a hundred moves: the fewer levels between a leaf and its entry point the better.
     """
-    return _cached(numba.njit(fastmath=FASTMATH, error_model="numpy", forceinline=True)(function))
+    return numba.njit(fastmath=FASTMATH, error_model="numpy", inline="always")(function)
 
 
 def formula(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a scalar formula, inlined by numba into the loop that calls it."""
-    return numba.njit(fastmath=FASTMATH, error_model="numpy", inline="always")(function)
+    """Compile a scalar formula that LLVM must inline into the loop that calls it.
+
+    Without the force it left the largest ones as calls, which do not vectorise; inlining by numba itself does the same
+    and costs half as much again to compile.
+    """
+    return numba.njit(fastmath=FASTMATH, error_model="numpy", forceinline=True)(function)
 
 
 def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:

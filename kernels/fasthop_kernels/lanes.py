@@ -114,7 +114,7 @@ def _borrow(typingctx: Any, array: Any) -> Any:
     return array(array), codegen
 
 
-def borrow(array):  # type: ignore[no-untyped-def]
+def borrow(array: Any) -> Any:
     """Return the array without its reference count, and so do all views of it; the caller keeps it alive.
 
     Numba counts a reference whenever it takes an array out of a tuple or passes it on. The count is one atomic number
@@ -141,7 +141,7 @@ def _take(typingctx: Any, counters: Any, index: Any) -> Any:
     return types.int64(counters, types.int64), codegen
 
 
-def take(counters, index):  # type: ignore[no-untyped-def]
+def take(counters: Any, index: int) -> int:
     """Return `counters[index]` and add one to it, atomically: the next item of a queue that threads share."""
     value = counters[index]
     counters[index] += 1
@@ -320,7 +320,19 @@ def _add_product_compiled(
             i += 1
 
 
-def add_product(w, w_at, row_step, column_step, rows, inner, g, g_at, out, out_at, lanes):  # type: ignore[no-untyped-def]
+def add_product(
+    w: Any,
+    w_at: int,
+    row_step: int,
+    column_step: int,
+    rows: int,
+    inner: int,
+    g: Any,
+    g_at: int,
+    out: Any,
+    out_at: int,
+    lanes: int,
+) -> None:
     """Add W G onto `out`, all flat: W[i, j] = w[w_at + i row_step + j column_step], G and `out` with `lanes` a row.
 
     `lanes` is a multiple of `lane_line`. Swapping the two steps of `w` multiplies by the transpose.

@@ -33,13 +33,13 @@ def add_weights(blocks: Any, weights: Any, g: Any, middle: Any, out: Any, lanes:
         at, kind, rank = blocks[block, 4], blocks[block, 5], blocks[block, 6]
         g_at, out_at = column * lanes, row * lanes
         if kind == PLAIN:
-            add_product(weights, at, columns, 1, rows, columns, g, g_at, out, out_at, lanes)  # type: ignore[no-untyped-call]
+            add_product(weights, at, columns, 1, rows, columns, g, g_at, out, out_at, lanes)
         elif kind == TRANSPOSED:
-            add_product(weights, at, 1, rows, rows, columns, g, g_at, out, out_at, lanes)  # type: ignore[no-untyped-call]
+            add_product(weights, at, 1, rows, rows, columns, g, g_at, out, out_at, lanes)
         elif kind == LOW_RANK:
             middle[: rank * lanes] = 0
-            add_product(weights, at, columns, 1, rank, columns, g, g_at, middle, 0, lanes)  # type: ignore[no-untyped-call]
-            add_product(weights, at, 1, columns, rows, rank, middle, 0, out, out_at, lanes)  # type: ignore[no-untyped-call]
+            add_product(weights, at, columns, 1, rank, columns, g, g_at, middle, 0, lanes)
+            add_product(weights, at, 1, columns, rows, rank, middle, 0, out, out_at, lanes)
         else:
             _add_diagonal(weights, at, rows, g, g_at, out, out_at, lanes)
 

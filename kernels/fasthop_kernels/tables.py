@@ -15,8 +15,8 @@ class Tables(NamedTuple):
     ----------
     layers : int64 array, shape (n_layers, 3)
         First neuron, one past the last neuron, activation code (`activations`).
-    parameters : float array, shape (n_layers,)
-        The parameter of the layer's activation: gain of tanh and sigmoid, slope of the leaky ReLU.
+    parameters : float array, shape (n_layers, 2)
+        The parameters of the layer's activation: gain, slope or power, and epsilon.
     blocks : int64 array, shape (n_blocks, 7)
         First row, first column, rows, columns, offset into a row of `weights`, kind (`products`), rank. A dense W is
         one block; blocks that overlap add up.

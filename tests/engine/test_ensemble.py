@@ -341,9 +341,9 @@ REFUSED = {
     "b of infinity": (lambda: Memory(np.eye(2), [1, np.inf]), ValueError, ["b[1] is inf", "finite"]),
     "b of other K": (lambda: Memory(np.zeros((3, 2, 2)), np.zeros((2, 2))), ValueError, ["b", "(3, 2)", "(2, 2)"]),
     "activation unknown": (
-        lambda: Memory(np.eye(2), activation="gelu"),
+        lambda: Memory(np.eye(2), activation="sine"),
         ValueError,
-        ["activation", "'tanh'", "'gelu'"],
+        ["activation", "'tanh'", "'sine'"],
     ),
     "activation nameless": (lambda: as_activation({"beta": 1}), TypeError, ["activation", "name"]),
     "activation a number": (lambda: as_activation(3), TypeError, ["activation", "3"]),

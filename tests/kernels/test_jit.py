@@ -174,7 +174,7 @@ for dtype in sys.argv[4:]:
         starts = rng.normal(size=(2, batch, neurons))
         for method in ("euler", "rk4"):
             run = fh.simulate(memory, starts, t_end=0.3, dt=0.1, method=method, save_at=[0, 0.2])
-            ends = fh.settle(memory, starts, tolerance=1e-3, method=method, t_max=2.0)
+            ends = fh.settle(memory, starts, tolerance=1e-3, method=method, t_max=2.0, dt=0.1)
             for key in ("state", "states"):
                 out[f"{dtype} {name} {method} {key}"] = getattr(run, key)
             for key in ("state", "steps"):
