@@ -495,7 +495,7 @@ def extremes(
     tiles = -(-draws // lanes)
     for worker in prange(floats.shape[0]):
         tile = tile_of(floats[worker], words[worker], rows, lanes)
-        turn = take(taken, 0)  # type: ignore[no-untyped-call]
+        turn = take(taken, 0)
         while turn < tiles:
             sample(seed, first + turn * lanes, n, lanes, tile)
             bisect(tile, rows, lanes, start)
@@ -503,7 +503,7 @@ def extremes(
                 half = 0.5 * start.scale
                 largest[turn * lanes + lane] = half * (tile.inside[lane] + tile.outside[lane])
                 smallest[turn * lanes + lane] = -half * (tile.inside[lanes + lane] + tile.outside[lanes + lane])
-            turn = take(taken, 0)  # type: ignore[no-untyped-call]
+            turn = take(taken, 0)
 
 
 # --- dense matrices -------------------------------------------------------------------------------------------------
