@@ -49,7 +49,7 @@ def lines(
     if any(label for label, _ in groups):
         axes.legend(frameon=False, fontsize="small")
     axes.grid(alpha=0.25, linewidth=0.6)
-    _save(figure, path)
+    save(figure, path)
 
 
 def bars(summary: pd.DataFrame, path: Path, *, by: Sequence[str], title: str, most: int = 12) -> None:
@@ -85,7 +85,7 @@ def bars(summary: pd.DataFrame, path: Path, *, by: Sequence[str], title: str, mo
     axes.set_title(f"{title}; 95 % Wilson intervals", fontsize="medium")
     if any(label for label, _ in groups):
         axes.legend(frameon=False, fontsize="small")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _state(row: Mapping[Any, Any]) -> str:
@@ -124,6 +124,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Any]:
     return figure, figure.add_subplot()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, the same bytes each time."""
     with matplotlib.rc_context({"svg.hashsalt": "fasthop"}):
         figure.savefig(path, format="png", dpi=150, metadata={"Software": None})

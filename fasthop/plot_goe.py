@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from fasthop.plot import COLOURS, MARKERS, _save
+from fasthop.plot import COLOURS, MARKERS, save
 from fasthop.random_matrices import Extremes, edge_scaling, expected_norm
 from fasthop.tracy_widom import larger_pdf, tw1_pdf
 
@@ -52,7 +52,7 @@ def ratio(table: pd.DataFrame, path: Path) -> None:
     above.legend(frameon=False, fontsize="small")
     for axes in (above, below):
         axes.grid(alpha=0.25, linewidth=0.6)
-    _save(figure, path)
+    save(figure, path)
 
 
 def density(samples: Sequence[Extremes], path: Path) -> None:
@@ -75,7 +75,7 @@ def density(samples: Sequence[Extremes], path: Path) -> None:
         axes.grid(alpha=0.25, linewidth=0.6)
     panels[0].set_title("Edge of the spectrum of GOE weights", fontsize="medium")
     panels[1].set(xlabel="s, in widths σ′ from the edge μ′", xlim=(-6, 5))
-    _save(figure, path)
+    save(figure, path)
 
 
 def _figure() -> Figure:

@@ -14,7 +14,7 @@ from numba import prange
 
 from fasthop_kernels.bits import like
 from fasthop_kernels.flows import NONE, residual, velocity
-from fasthop_kernels.jit import inner_kernel, kernel, parallel_kernel
+from fasthop_kernels.jit import kernel, parallel_kernel
 from fasthop_kernels.lanes import LINE, ROWS, borrow, take, wide_vectors
 from fasthop_kernels.steppers import Method, step
 from fasthop_kernels.tables import Tables, borrow_tables
@@ -173,7 +173,7 @@ def _next_item(taken: Any, memory: int, first: Any) -> int:
     return _IDLE
 
 
-@inner_kernel
+@kernel
 def _run_tile(
     tables: Tables,
     memory: int,
