@@ -53,6 +53,24 @@ def _square(tables: Tables, tile: Tile, lanes: int, total: Any) -> None:
 
 
 @kernel
+def _tile_residual(tables: Tables, memory: int, tile: Tile, lanes: int) -> None:
+    """Call `residual`, which must not become part of a parallel kernel: numba would check its slices for sizes."""
+    residual(tables, tables.weights[memory], tile, tile.y, lanes)
+
+
+@kernel
+def _tile_energy(tables: Tables, memory: int, tile: Tile, which: int, lanes: int, total: Any) -> None:
+    _tile_residual(tables, memory, tile, lanes)
+    total[:] = 0
+    if which == LEGENDRE:
+        _legendre(tables, memory, tile, lanes, total)
+    elif which == QUADRATIC:
+        _quadratic(tables, memory, tile, lanes, total)
+    else:
+        _square(tables, tile, lanes, total)
+
+
+@kernel
 def _load_tile(tables: Tables, states: Any, memories: Any, at: int, last: int, floats: Any) -> tuple[Tile, int]:
     """Fill a tile with neighbouring states of one memory from `at` on, and say how many."""
     neurons, line = states.shape[1], LINE // states.itemsize
@@ -90,15 +108,8 @@ def energies(tables: Tables, states: Any, memories: Any, which: int, floats: Any
         while at < last:
             tile, count = _load_tile(tables, states, memories, at, last, floats[worker])
             memory, lanes = memories[at], -(-count // line) * line
-            residual(tables, tables.weights[memory], tile, tile.y, lanes)
             total = tile.total[:lanes]
-            total[:] = 0
-            if which == LEGENDRE:
-                _legendre(tables, memory, tile, lanes, total)
-            elif which == QUADRATIC:
-                _quadratic(tables, memory, tile, lanes, total)
-            else:
-                _square(tables, tile, lanes, total)
+            _tile_energy(tables, memory, tile, which, lanes, total)
             for lane in range(count):
                 out[at + lane] = total[lane]
             at += count
@@ -119,7 +130,7 @@ def residuals(tables: Tables, states: Any, memories: Any, floats: Any, out: Any,
         while at < last:
             tile, count = _load_tile(tables, states, memories, at, last, floats[worker])
             lanes = -(-count // line) * line
-            residual(tables, tables.weights[memories[at]], tile, tile.y, lanes)
+            _tile_residual(tables, memories[at], tile, lanes)
             for lane in range(count):
                 for i in range(neurons):
                     out[at + lane, i] = tile.k[i * lanes + lane]
