@@ -72,7 +72,7 @@ PHI = """
 import numpy as np
 from fasthop_kernels.activations import TANH, transform
 out = np.empty(1)
-transform(np.array([[0, 1, TANH]]), np.ones(1), np.ones(1), out, 1)
+transform(np.array([[0, 1, TANH]]), np.ones((1, 2)), np.ones(1), out, 1)
 print(out[0])
 """
 EDIT = """
