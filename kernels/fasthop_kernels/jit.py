@@ -1,13 +1,16 @@
 """The two house decorators, and an on-disk cache that cannot return stale code.
 
 Numba keys a cached function by the file it stands in. A kernel that calls another module would therefore go on
-returning old numbers after that module was edited or upgraded. Here every cache entry is named by a digest of all
-kernel sources, so an entry is found only by exactly the code that made it.
+returning old numbers after that module was edited or upgraded. Here every cache entry is named by a digest of its file
+and of all kernel files that this one imports, at any distance, so an entry is found only by exactly the code that made
+it.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import functools
 import glob
 import hashlib
 import os
@@ -28,26 +31,47 @@ except ImportError:  # Windows: numba's own guard against simultaneous writers h
 FASTMATH = {"contract", "nsz"}
 
 
-def _digest(folder: pathlib.Path) -> str:
-    """Hash of every source file below `folder`, names included."""
+_FOLDER = pathlib.Path(__file__).parent
+
+
+def _imports(source: bytes) -> set[str]:
+    """Names of the modules of this package that a source imports, and of everything that might be one."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return {name.removeprefix(f"{__package__}.") for name in names if name.startswith(f"{__package__}.")}
+
+
+@functools.cache
+def digest(path: pathlib.Path) -> str:
+    """Hash of a source file and of all files of this package that it needs, with their names."""
+    contents: dict[pathlib.Path, bytes] = {}
+    found = [path]
+    while found:
+        if (file := found.pop()) not in contents:
+            contents[file] = file.read_bytes() if file.is_file() else b""
+            found += [part for name in _imports(contents[file]) if (part := _FOLDER / f"{name}.py").is_file()]
     sha = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        sha.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        sha.update(path.read_bytes() + b"\0")
+    for file in sorted(contents):
+        sha.update(file.name.encode() + b"\0" + contents[file] + b"\0")
     return sha.hexdigest()
 
 
-#: Digest of the sources of all kernels; part of the identity of every compiled binary.
-SOURCES = _digest(pathlib.Path(__file__).parent)
-
-
 class _SourceKeyedCache(FunctionCache):
-    """Numba's function cache with the digest of all kernel sources in its file names."""
+    """Numba's function cache with the digest of the sources in its file names."""
 
     def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func)
-        self._base = self._impl.filename_base
-        self._cache_file = IndexDataCacheFile(self._cache_path, f"{self._base}-{SOURCES[:16]}", SOURCES)
+        made_of = digest(pathlib.Path(py_func.__code__.co_filename))
+        base = self._impl.filename_base
+        self._name, self._mark = (
+            base.rpartition("-")[0],
+            made_of[:16],
+        )  # what is left of the base is a line and a Python
+        self._cache_file = IndexDataCacheFile(self._cache_path, f"{base}-{self._mark}", made_of)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         # Numba reads the index, picks a file number and writes both without a lock: two processes that compile two
@@ -70,8 +94,8 @@ class _SourceKeyedCache(FunctionCache):
             yield
 
     def _remove_stale(self) -> None:
-        for path in glob.glob(os.path.join(glob.escape(self._cache_path), glob.escape(self._base) + "-*.nb[ci]")):
-            if SOURCES[:16] not in os.path.basename(path):
+        for path in glob.glob(os.path.join(glob.escape(self._cache_path), glob.escape(self._name) + "-*.nb[ci]")):
+            if self._mark not in os.path.basename(path):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
 

@@ -115,21 +115,38 @@ def test_an_edit_of_an_inner_module_makes_new_code_and_removes_the_old(copy, run
 
 
 def test_without_the_digest_the_old_number_would_come_back(copy, run_python, tmp_path):
-    replace(copy / "jit.py", "SOURCES = _digest(pathlib.Path(__file__).parent)", 'SOURCES = "0" * 64')
+    replace(copy / "jit.py", "made_of = digest(pathlib.Path(py_func.__code__.co_filename))", 'made_of = "0" * 64')
     for _ in range(2):
         value = float(run_python(PHI, path=copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache"))
         assert value == pytest.approx(EXACT, rel=1e-14)
         append(copy / "elementary.py", EDIT)
 
 
-@pytest.mark.parametrize("name", sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")))
-def test_digest_sees_every_file(copy, name):
-    digests = [jit._digest(copy)]
-    append(copy / name, "\n")
-    digests.append(jit._digest(copy))
-    (copy / name).rename((copy / name).with_name("renamed.py"))
-    digests.append(jit._digest(copy))
-    assert len(set(digests)) == 3
+LOADED = """
+import importlib, sys
+importlib.import_module(f"fasthop_kernels.{sys.argv[1]}")
+print(*(name for name in sys.modules if name.startswith("fasthop_kernels.")))
+"""
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__"))
+def test_digest_follows_what_python_imports(run_python, monkeypatch, copy, name):
+    monkeypatch.setattr(jit, "_FOLDER", copy)
+    loaded = {part.removeprefix("fasthop_kernels.") for part in run_python(LOADED, name).split()}
+    for other in sorted(path.stem for path in copy.glob("*.py")):
+        before = jit.digest.__wrapped__(copy / f"{name}.py")
+        append(copy / f"{other}.py", "# edited\n")
+        after = jit.digest.__wrapped__(copy / f"{name}.py")
+        assert (before != after) == (other in loaded), (name, other)
+
+
+def test_code_of_lines_that_moved_is_removed(copy, run_python, tmp_path):
+    for _ in range(2):
+        run_python(PHI, path=copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache")
+        found = list((tmp_path / "cache").rglob("activations.transform-*"))
+        assert len(found) == 2
+        text = (copy / "activations.py").read_text(encoding="utf-8")
+        (copy / "activations.py").write_text("# a line more\n" + text, encoding="utf-8")
 
 
 # --- no folder to cache in ------------------------------------------------------------------------------------------
