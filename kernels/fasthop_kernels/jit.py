@@ -66,11 +66,8 @@ class _SourceKeyedCache(FunctionCache):
     def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func)
         made_of = digest(pathlib.Path(py_func.__code__.co_filename))
-        base = self._impl.filename_base
-        self._name, self._mark = (
-            base.rpartition("-")[0],
-            made_of[:16],
-        )  # what is left of the base is a line and a Python
+        base = self._impl.filename_base  # module and name, then a line and the version of Python
+        self._name, self._mark = base.rpartition("-")[0], made_of[:16]
         self._cache_file = IndexDataCacheFile(self._cache_path, f"{base}-{self._mark}", made_of)
 
     def save_overload(self, sig: Any, data: Any) -> None:
