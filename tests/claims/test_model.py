@@ -1,6 +1,6 @@
-"""Section 2 of arXiv 2410.13866: system (1), energies (2) and (3), dead neurons, Proposition 1. Each name has the claim.
+"""Section 2 of arXiv 2410.13866: system (1), energies (2) and (3), dead neurons, Proposition 1.
 
-C1 … count the paper's testable statements in order; where one is wrong as printed, the test is of the corrected one.
+C1, C2, … count the paper's testable statements in order; where one is wrong as printed, the test is of what is right.
 """
 
 import warnings
