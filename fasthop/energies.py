@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fasthop.activations import as_activation
-from fasthop.derivatives import as_states, owners, residuals_and_arguments, workers_for_states
 from fasthop.descent import why_not_lyapunov
 from fasthop.family import Energy, as_energy
+from fasthop.fields import as_states, owners, residuals, spans, tile_workers
 from fasthop.memory import Memory
 from fasthop.runtime import on_threads
 from fasthop_kernels import energies as kernels
@@ -67,7 +66,7 @@ def energy(memory: Memory, states: Any, kind: str | Energy | None = None) -> np.
     if form.gamma and form.S is None:
         total += memory.dtype.type(form.gamma) * _kernel_energy(memory, array, kernels.SQUARE)
     elif form.gamma:
-        f, _ = residuals_and_arguments(memory, array)
+        f, _ = residuals(memory, array)
         f = f.reshape(flat.shape).astype(np.float64)
         square = ((f @ form.weighting(memory.neurons)) * f).sum(axis=1)
         total += memory.dtype.type(form.gamma / 2) * square.astype(memory.dtype)
@@ -77,7 +76,7 @@ def energy(memory: Memory, states: Any, kind: str | Energy | None = None) -> np.
 def _kernel_energy(memory: Memory, array: np.ndarray, which: int) -> np.ndarray:
     flat = array.reshape(-1, memory.neurons)
     out = np.empty(len(flat), memory.dtype)
-    tables, owner, workers = memory.tables, owners(memory, array), workers_for_states(flat)
+    tables, owner, workers = memory.tables, owners(memory, array.shape), tile_workers(flat)
     floats, _ = workspace(tables, workers)
     on_threads(workers, lambda worker: kernels.energies(worker, tables, flat, owner, which, floats, out))
     return out
@@ -86,9 +85,8 @@ def _kernel_energy(memory: Memory, array: np.ndarray, which: int) -> np.ndarray:
 def _integral_offset(memory: Memory) -> float:
     """Return ΣL(g⁻¹(0)), energy (3) less energy (2)."""
     total = 0.0
-    for index, layer in enumerate(memory.layers):
-        kind = as_activation(layer.activation)
+    for index, (span, kind) in enumerate(spans(memory)):
         if not kind.strictly_monotone:
             raise ValueError(f"kind = '3' needs strictly monotone neurons; layers[{index}] is {kind.name}.")
-        total += layer.neurons * float(kind.lagrangian(kind.inverse(np.zeros(1)))[0])
+        total += (span.stop - span.start) * float(kind.lagrangian(kind.inverse(np.zeros(1)))[0])
     return total
