@@ -19,13 +19,17 @@ _HOMES = {
     "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "settle", "simulate"],
     "fasthop.family": ["Energy"],
     "fasthop.experiments.basins": ["basins"],
-    "fasthop.learning": ["hebb", "pseudo_inverse"],
+    "fasthop.learning": ["covariance", "hebb", "maximal_stability", "pseudo_inverse", "storkey"],
     "fasthop.memory": ["Layer", "Memory"],
     "fasthop.models": [
         *("alive_and_dead", "contraction_bound", "dense_associative_memory", "hierarchical_memory", "hopfield_1984"),
         *("krotov_hopfield", "softmax_memory"),
     ],
-    "fasthop.patterns": ["Uniform", "digit_images", "digit_means", "flip", "random_patterns"],
+    "fasthop.mean_field": ["Retrieval", "hebb_capacity", "hebb_retrieval"],
+    "fasthop.patterns": [
+        *("Uniform", "add_noise", "correlated_patterns", "digit_images", "digit_means", "flip", "flip_exactly", "hide"),
+        *("hide_last", "random_patterns", "spherical_patterns"),
+    ],
     "fasthop.random_matrices": [
         "Extremes",
         "edge_scaling",
