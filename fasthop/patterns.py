@@ -14,6 +14,9 @@ from fasthop.files import shipped
 from fasthop.runtime import all_threads
 from fasthop_kernels import random, variates
 
+#: Cues and starts of a realisation at most: their number is one word of the random generator's counter.
+MOST_ITEMS = 2**32
+
 #: Ink, of 0 … 16, from which on a pixel of a digit is +1.
 INK = 8
 
@@ -97,7 +100,7 @@ def spherical_patterns(
     float64 array, shape (P, N), or (R, P, N) where `realisations` is given
     """
     count, neurons = checks.whole("count", count, least=1), checks.whole("neurons", neurons, least=1)
-    out = _normals(random.PATTERN, (count, neurons), seed, realisations)
+    out = _normals(random.PATTERN, range(count), neurons, seed, realisations)
     out *= np.sqrt(neurons / (out * out).sum(axis=-1, keepdims=True))
     return out[0] if realisations is None else out
 
@@ -130,7 +133,7 @@ def digit_choice(count: int, *, seed: int = 0, realisations: Sequence[int]) -> n
     ids = _realisations(realisations)
     keys = np.empty((ids.size, 1, len(images)))
     with all_threads():
-        random.uniforms(np.uint64(seed), random.PATTERN, ids, keys)
+        random.uniforms(np.uint64(seed), random.PATTERN, ids, 0, keys)
     order = np.argsort(keys[:, 0], axis=1, kind="stable")
     return np.asarray(images[order[:, :count]])
 
@@ -139,7 +142,7 @@ def flip(
     patterns: Any,
     probability: float,
     *,
-    cues: int | None = None,
+    cues: int | range | None = None,
     seed: int = 0,
     realisations: Sequence[int] | None = None,
 ) -> np.ndarray:
@@ -152,8 +155,8 @@ def flip(
     patterns : array_like, shape (P, N), or (R, P, N) with `realisations`
     probability : float
         0 … 1.
-    cues : int, optional
-        C; by default P.
+    cues : int or range, optional
+        C, for the cues 0 … C − 1, or the numbers of the cues; by default P of them.
     seed : int
     realisations : sequence of int, optional
 
@@ -162,11 +165,11 @@ def flip(
     float64 array, shape (C, N) or (R, C, N)
     """
     p = checks.real("probability", probability, least=0, most=1)
-    xi, ids, total = _cue_patterns(patterns, cues, realisations)
-    out = np.empty((ids.size, total, xi.shape[2]))
-    which = np.arange(total) % xi.shape[1]
+    xi, ids, numbers = _cue_patterns(patterns, cues, realisations)
+    out = np.empty((ids.size, len(numbers), xi.shape[2]))
+    which = np.array(numbers) % xi.shape[1]
     with all_threads():
-        random.flips(np.uint64(checks.seed("seed", seed)), random.CUE, ids, xi, which, p, out)
+        random.flips(np.uint64(checks.seed("seed", seed)), random.CUE, ids, xi, numbers.start, which, p, out)
     return out[0] if realisations is None else out
 
 
@@ -174,7 +177,7 @@ def flip_exactly(
     patterns: Any,
     entries: int,
     *,
-    cues: int | None = None,
+    cues: int | range | None = None,
     seed: int = 0,
     realisations: Sequence[int] | None = None,
 ) -> np.ndarray:
@@ -194,10 +197,10 @@ def flip_exactly(
     -------
     float64 array, shape (C, N) or (R, C, N)
     """
-    xi, ids, total = _cue_patterns(patterns, cues, realisations)
+    xi, ids, numbers = _cue_patterns(patterns, cues, realisations)
     k = checks.whole("entries", entries, least=0, most=xi.shape[2])
-    chosen = _first_in_random_order(k, (total, xi.shape[2]), seed, ids)
-    out = np.asarray(np.where(chosen, -1.0, 1.0) * xi[:, np.arange(total) % xi.shape[1]])
+    chosen = _first_in_random_order(k, numbers, xi.shape[2], seed, ids)
+    out = np.asarray(np.where(chosen, -1.0, 1.0) * xi[:, np.array(numbers) % xi.shape[1]])
     return out[0] if realisations is None else out
 
 
@@ -205,7 +208,7 @@ def add_noise(
     patterns: Any,
     sigma: float,
     *,
-    cues: int | None = None,
+    cues: int | range | None = None,
     seed: int = 0,
     realisations: Sequence[int] | None = None,
 ) -> np.ndarray:
@@ -223,11 +226,11 @@ def add_noise(
     -------
     float64 array, shape (C, N) or (R, C, N)
     """
-    xi, ids, total = _cue_patterns(patterns, cues, realisations)
+    xi, ids, numbers = _cue_patterns(patterns, cues, realisations)
     size = checks.real("sigma", sigma, least=0)
-    out = _normals(random.CUE, (total, xi.shape[2]), seed, ids.tolist())
+    out = _normals(random.CUE, numbers, xi.shape[2], seed, ids.tolist())
     out *= size
-    out += xi[:, np.arange(total) % xi.shape[1]]
+    out += xi[:, np.array(numbers) % xi.shape[1]]
     return out[0] if realisations is None else out
 
 
@@ -256,7 +259,7 @@ def hide(
     patterns: Any,
     entries: int,
     *,
-    cues: int | None = None,
+    cues: int | range | None = None,
     seed: int = 0,
     realisations: Sequence[int] | None = None,
 ) -> np.ndarray:
@@ -276,10 +279,10 @@ def hide(
     -------
     float64 array, shape (C, N) or (R, C, N)
     """
-    xi, ids, total = _cue_patterns(patterns, cues, realisations)
+    xi, ids, numbers = _cue_patterns(patterns, cues, realisations)
     k = checks.whole("entries", entries, least=0, most=xi.shape[2])
-    chosen = _first_in_random_order(k, (total, xi.shape[2]), seed, ids)
-    out = np.where(chosen, 0.0, xi[:, np.arange(total) % xi.shape[1]])
+    chosen = _first_in_random_order(k, numbers, xi.shape[2], seed, ids)
+    out = np.where(chosen, 0.0, xi[:, np.array(numbers) % xi.shape[1]])
     return out[0] if realisations is None else out
 
 
@@ -299,11 +302,13 @@ class Uniform:
         checks.real("low", self.low)
         checks.real("high", self.high, above=self.low)
 
-    def draw(self, count: int, neurons: int, *, seed: int = 0, realisation: int = 0) -> np.ndarray:
-        """Return `count` starts, shape (count, neurons); nested in both."""
+    def draw(self, count: int, neurons: int, *, seed: int = 0, realisation: int = 0, first: int = 0) -> np.ndarray:
+        """Return `count` starts from number `first` on, shape (count, neurons); nested in both."""
         out = np.empty((1, checks.whole("count", count, least=1), neurons))
+        begin = checks.whole("first", first, least=0, most=MOST_ITEMS - count)
+        ids = _realisations([realisation])
         with all_threads():
-            random.uniforms(np.uint64(checks.seed("seed", seed)), random.START, _realisations([realisation]), out)
+            random.uniforms(np.uint64(checks.seed("seed", seed)), random.START, ids, begin, out)
         return np.asarray(self.low + (self.high - self.low) * out[0])
 
 
@@ -314,31 +319,35 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cue_patterns(
-    patterns: Any, cues: int | None, realisations: Sequence[int] | None
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the patterns with an axis of realisations, the realisations, and the number of cues."""
+    patterns: Any, cues: int | range | None, realisations: Sequence[int] | None
+) -> tuple[np.ndarray, np.ndarray, range]:
+    """Return the patterns with an axis of realisations, the realisations, and the numbers of the cues."""
     ids = _realisations(realisations)
     due: tuple[int | str, ...] = ("P", "N") if realisations is None else (ids.size, "P", "N")
     xi = checks.real_array("patterns", patterns, np.float64, shape=due)
     xi = xi[None] if realisations is None else xi
     if 0 in xi.shape:
         raise ValueError(f"patterns must hold at least one pattern of one neuron; got shape {xi.shape[-2:]}.")
-    return xi, ids, xi.shape[1] if cues is None else checks.whole("cues", cues, least=1)
+    if not isinstance(cues, range):
+        return xi, ids, range(xi.shape[1] if cues is None else checks.whole("cues", cues, least=1, most=MOST_ITEMS))
+    if cues.step != 1 or not 0 <= cues.start < cues.stop <= MOST_ITEMS:
+        raise ValueError(f"cues must be a number or a range within 0 … 2³² with step 1, not empty; got {cues}.")
+    return xi, ids, cues
 
 
-def _first_in_random_order(count: int, shape: tuple[int, int], seed: int, ids: np.ndarray) -> np.ndarray:
-    """Mark `count` entries of each row, drawn at random; bool of shape (R, *shape)."""
-    keys = np.empty((ids.size, *shape))
+def _first_in_random_order(count: int, items: range, neurons: int, seed: int, ids: np.ndarray) -> np.ndarray:
+    """Mark `count` entries of each row, drawn at random; bool of shape (R, items, neurons)."""
+    keys = np.empty((ids.size, len(items), neurons))
     with all_threads():
-        random.uniforms(np.uint64(checks.seed("seed", seed)), random.CUE, ids, keys)
+        random.uniforms(np.uint64(checks.seed("seed", seed)), random.CUE, ids, items.start, keys)
     rank = np.argsort(np.argsort(keys, axis=-1, kind="stable"), axis=-1, kind="stable")
     return np.asarray(rank < count)
 
 
-def _normals(tag: int, shape: tuple[int, int], seed: int, realisations: Sequence[int] | None) -> np.ndarray:
-    out = np.empty((len(_ids(realisations)), *shape))
+def _normals(tag: int, items: range, neurons: int, seed: int, realisations: Sequence[int] | None) -> np.ndarray:
+    out = np.empty((len(_ids(realisations)), len(items), neurons))
     with all_threads():
-        variates.normals(np.uint64(checks.seed("seed", seed)), tag, _realisations(realisations), out)
+        variates.normals(np.uint64(checks.seed("seed", seed)), tag, _realisations(realisations), items.start, out)
     return out
 
 

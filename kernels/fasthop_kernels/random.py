@@ -153,11 +153,13 @@ def signs(seed: Any, tag: Any, realisations: Any, probability: float, out: Any) 
 
 
 @parallel_kernel
-def flips(seed: Any, tag: Any, realisations: Any, patterns: Any, which: Any, probability: float, out: Any) -> None:
+def flips(
+    seed: Any, tag: Any, realisations: Any, patterns: Any, first: int, which: Any, probability: float, out: Any
+) -> None:
     """Fill `out` with noisy copies of patterns, each entry negated with the given probability.
 
-    Entry i of cue c is negated where draw i of item c is below floor(probability * 2**32), so that the entries negated
-    at one probability are negated at every higher one; 0 negates none and 1 all.
+    Entry i of cue c is negated where draw i of item first + c is below floor(probability * 2**32), so that the entries
+    negated at one probability are negated at every higher one; 0 negates none and 1 all.
 
     Parameters
     ----------
@@ -166,6 +168,8 @@ def flips(seed: Any, tag: Any, realisations: Any, patterns: Any, which: Any, pro
         What the numbers are for, as CUE.
     realisations : int64 array (R,)
     patterns : float64 or float32 array (R, P, N)
+    first : int
+        Item of the first cue.
     which : int64 array (C,)
         Index of the pattern that cue c is a copy of.
     probability : float
@@ -177,12 +181,12 @@ def flips(seed: Any, tag: Any, realisations: Any, patterns: Any, which: Any, pro
     threshold = np.uint64(probability * 2.0**32)
     for row in prange(out.shape[0] * items):
         r, item = row // items, row % items
-        words = draw(seed, tag, realisations[r], item, out.shape[2])
+        words = draw(seed, tag, realisations[r], first + item, out.shape[2])
         _flip_row(words, threshold, patterns[r, which[item]], out[r, item])
 
 
 @parallel_kernel
-def uniforms(seed: Any, tag: Any, realisations: Any, out: Any) -> None:
+def uniforms(seed: Any, tag: Any, realisations: Any, first: int, out: Any) -> None:
     """Fill `out` with uniform numbers in [0, 1), multiples of 2**-53.
 
     Parameters
@@ -191,10 +195,12 @@ def uniforms(seed: Any, tag: Any, realisations: Any, out: Any) -> None:
     tag : int
         What the numbers are for, as START.
     realisations : int64 array (R,)
+    first : int
+        Item of the first row.
     out : float64 array (R, C, N)
-        Overwritten; out[r, c, i] takes 27 and 26 bits from the draws 2 i and 2 i + 1 of item c.
+        Overwritten; out[r, c, i] takes 27 and 26 bits from the draws 2 i and 2 i + 1 of item first + c.
     """
     items = out.shape[1]
     for row in prange(out.shape[0] * items):
         r, item = row // items, row % items
-        _uniform_row(draw(seed, tag, realisations[r], item, 2 * out.shape[2]), out[r, item])
+        _uniform_row(draw(seed, tag, realisations[r], first + item, 2 * out.shape[2]), out[r, item])

@@ -78,6 +78,22 @@ def test_exact_flips_and_hidden_entries_are_as_many_as_told_and_nested():
     assert patterns.all()  # not changed in place
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda xi, cues: fh.flip(xi, 0.2, cues=cues, seed=3),
+        lambda xi, cues: fh.flip_exactly(xi, 4, cues=cues, seed=3),
+        lambda xi, cues: fh.hide(xi, 4, cues=cues, seed=3),
+        lambda xi, cues: fh.add_noise(xi, 0.7, cues=cues, seed=3),
+        lambda xi, cues: fh.Uniform(-1, 2).draw(len(range(30)[:cues] if isinstance(cues, int) else cues), 20, seed=3,
+                                                first=0 if isinstance(cues, int) else cues.start),
+    ],
+)  # fmt: skip
+def test_cues_can_be_made_a_few_at_a_time(make):
+    patterns = fh.random_patterns(7, 20, seed=2)
+    np.testing.assert_array_equal(make(patterns, 30)[11:25], make(patterns, range(11, 25)))
+
+
 def test_noise_is_normal_and_the_same_for_every_size():
     patterns = fh.random_patterns(3, 40, seed=2)
     small, large = (
@@ -131,6 +147,9 @@ def test_chosen_digits_are_different_images_and_nested():
         (lambda: fh.hide_last(np.ones((2, 5)), 6), "entries must be at least 0 and at most 5; got 6"),
         (lambda: fh.hide_last(1.0, 0), "patterns must have neurons on their last axis"),
         (lambda: fh.add_noise(np.ones((2, 5)), -1.0), "sigma must be finite, at least 0; got -1.0"),
+        (lambda: fh.flip(np.ones((2, 5)), 0.5, cues=range(5, 5)), "cues must be a number or a range"),
+        (lambda: fh.flip(np.ones((2, 5)), 0.5, cues=range(0, 5, 2)), "with step 1"),
+        (lambda: fh.Uniform(0, 1).draw(5, 2, first=2**32), "first must be at least 0 and at most"),
         (lambda: fh.flip(np.ones((0, 5)), 0.5), "at least one pattern of one neuron"),
         (lambda: fh.Uniform(1, 1), "high must be finite, above 1; got 1"),
     ],
