@@ -12,7 +12,8 @@ import pyarrow as pa
 from fasthop.experiments.experiment import Experiment
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.spec import Registry, experiments
-from fasthop.sweep.store import read_manifest, read_table, table_files
+from fasthop.sweep.columns import read_table
+from fasthop.sweep.store import read_manifest, table_files
 
 
 def read(folder: str | Path, summary: bool = False, registry: Registry | None = None) -> pd.DataFrame:
