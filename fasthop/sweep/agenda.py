@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from fasthop.sweep.columns import counts_per_realisation, starts_of_runs
 from fasthop.sweep.index import Held
@@ -19,25 +20,26 @@ class Result(NamedTuple):
     Attributes
     ----------
     chunk : Chunk
-    columns : mapping of str to array or list
-        What the experiment returned.
-    instruction_set : str
-        Of the machine that computed it.
+    table : Table
+        Its rows.
     seconds : float
+        What the computation took.
+    machine : mapping
+        What computed it; see `machine`.
     """
 
     chunk: Chunk
-    columns: Mapping[str, Any]
-    instruction_set: str
+    table: pa.Table
     seconds: float
+    machine: Mapping[str, Any]
 
 
 class Agenda:
     """The chunks that lack, and the results that count.
 
     A sweep with a fixed number of realisations takes every result as it comes. Under a stopping rule the results of a
-    task count in the order of its chunks, the rule is asked after each, and what was computed beyond is dropped; a shard
-    then has whole tasks instead of chunks.
+    task count in the order of its chunks, the rule is asked after each, and what was computed beyond is dropped; a
+    shard then has whole tasks instead of chunks.
 
     Attributes
     ----------
@@ -182,6 +184,7 @@ class _Prefix:
 
 
 def _counts(spec: Spec, result: Result) -> tuple[np.ndarray, np.ndarray]:
-    realisation = np.asarray(result.columns["realisation"])
+    realisation = result.table["realisation"].to_numpy()
     starts = starts_of_runs(realisation)
-    return realisation[starts], counts_per_realisation(spec.experiment, result.columns, starts)
+    columns = {name: result.table[name].to_numpy() for name in spec.experiment.counts or ()}
+    return realisation[starts], counts_per_realisation(spec.experiment, columns, starts)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import fasthop
 from fasthop.sweep.agenda import Result
+from fasthop.sweep.columns import make_table
 from fasthop.sweep.errors import ClusterError
-from fasthop.sweep.machine import instruction_set, kernel_digest
+from fasthop.sweep.machine import kernel_digest, machine
 from fasthop.sweep.plan import Chunk
 from fasthop.sweep.spec import Spec
 
 try:
-    from distributed import Client, as_completed
+    from distributed import CancelledError, Client, KilledWorker, as_completed
+    from distributed.comm.core import CommClosedError
 except ImportError:
     raise ClusterError("--dask needs dask.distributed: install fasthop[dask].") from None
+
+#: What an experiment returns for a chunk.
+Columns = Mapping[str, Any]
 
 #: Chunks on their way for each worker: one that is computed and one that waits.
 _AHEAD = 2
@@ -50,18 +57,24 @@ def on_cluster(address: str) -> Callable[[Spec, Iterable[Chunk]], Iterator[Resul
             running: dict[Any, Chunk] = {}
             ahead, done = iter(chunks), as_completed(with_results=True, raise_errors=True)
             while True:
-                room = _AHEAD * max(1, len(client.scheduler_info(n_workers=-1)["workers"])) - len(running)
-                for chunk, _ in zip(ahead, range(room)):
+                room = _AHEAD * max(1, len(client.nthreads())) - len(running)
+                for chunk in itertools.islice(ahead, max(room, 0)):
                     arguments = chunk.task.parameters, list(chunk.realisations), spec.seed, sources
-                    future = client.submit(
-                        computed, spec.experiment.rows, *arguments, key=f"{chunk.id}-{spec.seed}", pure=False
-                    )
+                    key = f"{chunk.id}-{uuid.uuid4().hex[:8]}"  # two runs on one scheduler must not share results
+                    future = client.submit(computed, spec.experiment.rows, *arguments, key=key, pure=False)
                     running[future] = chunk
                     done.add(future)
                 if not running:
                     return
-                future, (columns, machine, seconds) = next(done)
-                yield Result(running.pop(future), columns, machine, seconds)
+                try:
+                    future, (columns, where, seconds) = next(done)
+                except KilledWorker as error:
+                    raise ClusterError(f"workers died again and again while they computed one chunk: {error}") from None
+                except (CancelledError, CommClosedError) as error:
+                    raise ClusterError(f"the scheduler at {address} is gone: {error}.") from None
+                chunk = running.pop(future)
+                table = make_table(spec, chunk.task, chunk.realisations, columns, where["instruction_set"])
+                yield Result(chunk, table, seconds, where)
 
     return compute
 
@@ -73,20 +86,24 @@ def _connected(address: str) -> Client:
         client.wait_for_workers(1, timeout=PATIENCE)
     except (OSError, TimeoutError, ValueError) as error:
         raise ClusterError(f"no workers at {address}: {error}.") from None
-    for name, worker in client.scheduler_info(n_workers=-1)["workers"].items():
-        if worker["nthreads"] != 1:
+    for name, threads in client.nthreads().items():
+        if threads != 1:
             client.close()
             raise ClusterError(
-                f"the worker {name} has {worker['nthreads']} task threads: start it with --nthreads 1 and "
+                f"the worker {name} has {threads} task threads: start it with --nthreads 1 and "
                 "NUMBA_NUM_THREADS in its environment, so that one chunk has all its cores."
             )
     return client
 
 
 def computed(
-    rows: Callable[..., Mapping[str, Any]], task: Mapping[str, Any], realisations: Sequence[int], seed: int, sources: str
-) -> tuple[Mapping[str, Any], str, float]:
-    """Compute a chunk on a worker; return its columns, the worker's instruction set, and the seconds it took.
+    rows: Callable[..., Columns],
+    task: Mapping[str, Any],
+    realisations: Sequence[int],
+    seed: int,
+    sources: str,
+) -> tuple[Columns, dict[str, Any], float]:
+    """Compute a chunk on a worker; return its columns, what the worker is, and the seconds it took.
 
     Raises
     ------
@@ -94,7 +111,9 @@ def computed(
         Where the worker's kernels are not those with the digest `sources`.
     """
     if kernel_digest() != sources:
-        raise ClusterError(f"a worker has other kernels (fasthop {fasthop.__version__}): install one version everywhere.")
+        raise ClusterError(
+            f"a worker has other kernels (fasthop {fasthop.__version__}): install one version everywhere."
+        )
     began = time.perf_counter()
     columns = rows(task, realisations, seed)
-    return columns, instruction_set(), time.perf_counter() - began
+    return columns, machine(), time.perf_counter() - began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -95,7 +96,7 @@ def held(index: Index, tasks: Sequence[TaskPlan]) -> dict[str, Held]:
     task = index.task[entries]
     bounds = np.append(starts_of_runs(task), len(task))
     there: dict[str, Held] = {}
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+    for low, high in itertools.pairwise(bounds.tolist()):
         own = entries[low:high]
         there[tasks[task[low]].task_id] = Held(index.realisation[own], index.counts[own])
     return there

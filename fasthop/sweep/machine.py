@@ -34,6 +34,11 @@ def kernel_digest() -> str:
     return sha.hexdigest()[:16]
 
 
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
 def machine() -> dict[str, Any]:
     """Return host, processors, threads of the kernels, instruction set and versions."""
     import numba
@@ -46,5 +51,5 @@ def machine() -> dict[str, Any]:
         "instruction_set": instruction_set(),
         "engine_version": fasthop.__version__,
         "kernel_digest": kernel_digest(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "versions": _versions(),
     }

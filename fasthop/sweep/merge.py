@@ -1,4 +1,4 @@
-"""Put folders of one sweep together, each realisation once: the same files from the same rows, whatever their history."""
+"""Put folders of one sweep together, each realisation once: the same rows make the same files, whatever their way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasthop.sweep import store as stores
-from fasthop.sweep.columns import IDENTITY, parquet_bytes, read_table, starts_of_runs, table_schema
+from fasthop.sweep.columns import IDENTITY, parquet_bytes, read_table, table_schema
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.index import Index, index_files
 from fasthop.sweep.plan import TaskPlan, parts, plan_tasks

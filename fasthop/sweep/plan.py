@@ -73,25 +73,25 @@ class Shard(NamedTuple):
 
     Attributes
     ----------
-    index, count : int
-        1 ≤ index ≤ count.
+    number, total : int
+        1 ≤ number ≤ total.
     """
 
-    index: int
-    count: int
+    number: int
+    total: int
 
     def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
+        return f"{self.number}/{self.total}"
 
-    def has(self, number: int) -> bool:
-        """Say whether the part has this chunk (or task): every count-th, so that each part has large and small ones."""
-        return number % self.count == self.index - 1
+    def has(self, place: int) -> bool:
+        """Say whether the part has this chunk (or task): every total-th, so that each part has large and small ones."""
+        return place % self.total == self.number - 1
 
 
-def shard(index: int, count: int) -> Shard:
+def shard(number: int, total: int) -> Shard:
     """Check and return a part; raises TypeError and ValueError."""
-    count = whole("the number of shards", count, least=1)
-    return Shard(whole("the index of a shard", index, least=1, most=count), count)
+    total = whole("the number of shards", total, least=1)
+    return Shard(whole("the number of a shard", number, least=1, most=total), total)
 
 
 def plan_tasks(spec: Spec) -> list[TaskPlan]:

@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 
 from fasthop.experiments.experiment import Experiment
+from fasthop.sweep.columns import read_table
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.spec import Registry, experiments
-from fasthop.sweep.columns import read_table
 from fasthop.sweep.store import read_manifest, table_files
 
 

@@ -15,8 +15,8 @@ from fasthop.sweep import progress as watches
 from fasthop.sweep.agenda import Agenda, Result
 from fasthop.sweep.columns import make_table
 from fasthop.sweep.index import Held, held, index_files
-from fasthop.sweep.machine import instruction_set
-from fasthop.sweep.plan import Chunk, Shard, TaskPlan, count_chunks, plan_tasks
+from fasthop.sweep.machine import machine
+from fasthop.sweep.plan import Chunk, TaskPlan, count_chunks, plan_tasks
 from fasthop.sweep.plan import shard as checked_shard
 from fasthop.sweep.spec import Registry, Source, Spec, load_spec
 from fasthop.sweep.store import check_folder, open_store, table_files
@@ -128,6 +128,7 @@ def run(
     compute = here if dask is None else _on_cluster(dask)
     watch = progress if callable(progress) else watches.on_terminal() if progress else watches.silence
     facts = {"shard": str(part)} if part else {}
+    facts |= {"dask": dask} if dask else {}
     with open_store(out, checked, tasks, **facts) as store:
         agenda = Agenda(checked, tasks, _there(out, checked, tasks), part)
         if agenda.left:
@@ -147,10 +148,13 @@ def run(
 
 def here(spec: Spec, chunks: Iterable[Chunk]) -> Iterator[Result]:
     """Compute chunks in this process, one after the other."""
+    this = machine()
     for chunk in chunks:
         began = time.perf_counter()
         columns = spec.experiment.rows(chunk.task.parameters, chunk.realisations, spec.seed)
-        yield Result(chunk, columns, instruction_set(), time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        table = make_table(spec, chunk.task, chunk.realisations, columns, this["instruction_set"])
+        yield Result(chunk, table, seconds, this)
 
 
 def _on_cluster(address: str) -> Compute:
@@ -199,7 +203,7 @@ def _timed(plan: Outlook, spec: Spec, agenda: Agenda) -> Outlook:
     for result in here(spec, _spread(lacking)):
         timed += 1
         seconds += result.seconds
-        rows += len(result.columns["realisation"])
+        rows += result.table.num_rows
         realisations += len(result.chunk.realisations)
         if time.perf_counter() - began >= TIMING_SECONDS:
             break
@@ -221,9 +225,6 @@ def table(spec: Source, registry: Registry | None = None) -> pd.DataFrame:
     """Return the rows of a sweep without a folder: what `read` would give after `run`; arguments as in `run`."""
     checked = load_spec(spec, registry)
     agenda = Agenda(checked, plan_tasks(checked), {})
-    tables = []
-    for result in here(checked, agenda):
-        for chunk, columns, machine, _ in agenda.take(result):
-            tables.append(make_table(checked, chunk.task, chunk.realisations, columns, machine))
+    tables = [counted.table for result in here(checked, agenda) for counted in agenda.take(result)]
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from fasthop.sweep.columns import FOOTER, make_table, parquet_bytes
 from fasthop.sweep.agenda import Result
+from fasthop.sweep.columns import FOOTER, parquet_bytes
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.machine import machine
 from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, TaskPlan
@@ -153,33 +153,6 @@ def spec_difference(there: Mapping[str, Any], spec: Spec) -> str | None:
 
 
 @contextmanager
-def replacing(folder: Path, target: Path) -> Iterator[Path]:
-    """Give the path of a file to write, which then takes the place of `target` at once, or never."""
-    (folder / _PARTIAL).mkdir(exist_ok=True)
-    partial = folder / _PARTIAL / target.name
-    try:
-        yield partial
-        with open(partial, "r+b") as handle:
-            os.fsync(handle.fileno())
-        os.replace(partial, target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(target)) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # where a folder cannot be opened
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
 def open_store(
     folder: Path, spec: Spec, tasks: Sequence[TaskPlan], command: str = "run", **facts: Any
 ) -> Iterator[Store]:
@@ -310,13 +283,14 @@ class Store:
 
     def add(self, result: Result) -> None:
         """Take what was computed for a chunk; write a file when one is due."""
-        chunk = result.chunk
-        table = make_table(self._spec, chunk.task, chunk.realisations, result.columns, result.instruction_set)
         with _uninterrupted():
-            self._pending.append((chunk.number, table))
-            self._waiting += table.num_rows
+            self._pending.append((result.chunk.number, result.table))
+            self._waiting += result.table.num_rows
             self.chunks += 1
-            self.rows += table.num_rows
+            self.rows += result.table.num_rows
+            if any(self._entry.get(name) != fact for name, fact in result.machine.items()):
+                workers = self._entry.setdefault("workers", [])
+                workers += [result.machine] if result.machine not in workers else []
             if self._waiting > FLUSH_ROWS or time.monotonic() - self._flushed >= FLUSH_SECONDS:
                 self.note()
 
@@ -364,7 +338,7 @@ class Store:
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         _sync(new)
         with _uninterrupted():
-            # Never both sets in one folder, where a reader would count rows twice; see `_rewritten` for a crash between.
+            # Never both sets in one folder, where readers would count rows twice; `_rewritten` sees a crash between.
             os.rename(self._folder / _TABLES, self._folder / _PARTIAL / "old")
             os.rename(new, self._folder / _TABLES)
             _sync(self._folder)

@@ -166,6 +166,7 @@ def _sample(
 def _notes(index: Index, foreign: int) -> Iterator[str]:
     machines = np.unique(index.instruction_set).tolist()
     if len(machines) > 1:
-        yield f"the rows were computed with several instruction sets ({', '.join(machines)}): their last bits may differ."
+        sets = ", ".join(machines)
+        yield f"the rows were computed with several instruction sets ({sets}): their last bits may differ."
     if foreign:
-        yield f"{foreign} realisations were computed with another instruction set than {instruction_set()}: not compared."
+        yield f"{foreign} realisations are not of this machine's instruction set, {instruction_set()}: not compared."

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 from fasthop.sweep import store
 from fasthop.sweep.errors import FolderError
+from fasthop.sweep.index import held, index_files
 from fasthop.sweep.plan import plan_tasks
 from fasthop.sweep.read import read
-from fasthop.sweep.run import outlook, plot, run, table
-from fasthop.sweep.spec import spec_from_mapping
+from fasthop.sweep.run import outlook, run, table
+from fasthop.sweep.spec import spec_from_mapping, spec_from_text
+from fasthop.sweep.summary import plot
 from sweep.coins import COINS, REGISTRY, spec
 
 TOML = """
@@ -172,11 +174,11 @@ def test_manifest_says_who_ran_what(tmp_path):
 
 
 def test_outlook_creates_nothing(tmp_path):
-    assert outlook(spec(), tmp_path / "out", REGISTRY) == (2, 6, 20, 6)
+    assert outlook(spec(), tmp_path / "out", REGISTRY)[:4] == (2, 6, 20, 6)
     assert not (tmp_path / "out").exists()
     run(spec(realisations=4), tmp_path / "out", registry=REGISTRY)
     before = sorted(tmp_path.rglob("*"))
-    assert outlook(spec(), tmp_path / "out", REGISTRY) == (2, 6, 20, 4)
+    assert outlook(spec(), tmp_path / "out", REGISTRY)[:4] == (2, 6, 20, 4)
     assert sorted(tmp_path.rglob("*")) == before
     assert outlook(spec(), registry=REGISTRY).left == 6
 
@@ -233,6 +235,13 @@ def toml(tmp_path):
     return path
 
 
+def realisations_in(out):
+    """How many realisations of all tasks lie in a folder."""
+    spec_ = spec_from_text(TOML, REGISTRY)
+    there = held(index_files(store.table_files(out), plan_tasks(spec_), COINS), plan_tasks(spec_))
+    return sum(len(one.realisations) for one in there.values())
+
+
 def start(*arguments, **environment):
     environment = {name: str(value) for name, value in environment.items()}
     return subprocess.Popen(
@@ -283,9 +292,9 @@ def test_interrupt_keeps_what_is_finished(toml, tmp_path):
     assert output == ""
     assert errors == f"fasthop: interrupted; what is finished is kept, go on with: fasthop {' '.join(arguments)}\n"
     entry = json.loads((out / "manifest.json").read_text())["runs"][-1]
-    finished = store.finished(out, COINS)
     assert 0 < entry["chunks"] < 90
-    assert sum(map(len, finished.values())) == 4 * entry["chunks"]
+    assert realisations_in(out) == 4 * entry["chunks"]
+    assert entry["ended"] == "KeyboardInterrupt"
     run(toml, out, registry=REGISTRY)
     same(read(out, registry=REGISTRY), table(toml, REGISTRY))
 
@@ -296,7 +305,7 @@ def chunks_left_by(limited, out, sentence):
     assert limited.returncode == 1, errors
     assert re.fullmatch(rf"fasthop: \S+\.parquet: {sentence}; what is finished is kept, go on with: .*\n", errors)
     assert not list((out / "partial").iterdir())
-    realisations = sum(map(len, store.finished(out, COINS).values()))
+    realisations = realisations_in(out)
     assert 0 < realisations < 360
     return realisations // 4
 
