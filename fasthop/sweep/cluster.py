@@ -55,7 +55,7 @@ def on_cluster(address: str) -> Callable[[Spec, Iterable[Chunk]], Iterator[Resul
         with _connected(address) as client:
             sources = kernel_digest()
             running: dict[Any, Chunk] = {}
-            ahead, done = iter(chunks), as_completed(with_results=True, raise_errors=True)
+            ahead, done = iter(chunks), as_completed(loop=client.loop, with_results=True)
             while True:
                 room = _AHEAD * max(1, len(client.nthreads())) - len(running)
                 for chunk in itertools.islice(ahead, max(room, 0)):

@@ -258,7 +258,8 @@ def _stop(given: dict[str, Any], experiment: Experiment, problems: list[str]) ->
     else:
         paths = [f"{path}.{key}" for key in _STOP_FIELDS]
         problems += [
-            f"{path}.{key} is no key of a rule{_meant(f'{path}.{key}', paths)}" for key in sorted(table.keys() - _STOP_FIELDS)
+            f"{path}.{key} is no key of a rule{_meant(f'{path}.{key}', paths)}"
+            for key in sorted(table.keys() - _STOP_FIELDS)
         ]
         if table.get("half_width") is None and table.get("failures") is None:
             problems.append(f"{path} must have half_width or failures, or both.")

@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,15 +22,7 @@ from fasthop.sweep.run import outlook, run, table
 from fasthop.sweep.spec import spec_from_mapping, spec_from_text
 from fasthop.sweep.summary import plot
 from sweep.coins import COINS, REGISTRY, spec
-
-TOML = """
-experiment = "coins"
-seed = 7
-[coin]
-bias = { from = 0.1, to = 0.9, by = 0.1 }
-[run]
-realisations = 40
-"""
+from sweep.processes import TOML, start
 
 
 def counting(**changes):
@@ -228,29 +218,11 @@ def test_unknown_experiment_has_rows_but_no_summary(tmp_path):
 # --- real processes -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def toml(tmp_path):
-    path = tmp_path / "sweep.toml"
-    path.write_text(TOML)
-    return path
-
-
 def realisations_in(out):
     """How many realisations of all tasks lie in a folder."""
     spec_ = spec_from_text(TOML, REGISTRY)
     there = held(index_files(store.table_files(out), plan_tasks(spec_), COINS), plan_tasks(spec_))
     return sum(len(one.realisations) for one in there.values())
-
-
-def start(*arguments, **environment):
-    environment = {name: str(value) for name, value in environment.items()}
-    return subprocess.Popen(
-        [sys.executable, "-m", "sweep.coins", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def wait_for_tables(out, count):
@@ -320,17 +292,6 @@ def test_file_that_grows_too_large_leaves_the_finished_ones(toml, tmp_path):
     assert chunks_left_by(limited, out, "File too large") == 18
     assert run(toml, out, registry=REGISTRY).skipped == 18
     same(read(out, registry=REGISTRY), table(toml, REGISTRY))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root can mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_full_disk_keeps_what_is_finished(toml, small_disk):
