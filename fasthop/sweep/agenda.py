@@ -43,6 +43,8 @@ class Agenda:
 
     Attributes
     ----------
+    there : int
+        Chunks that were there at the beginning, or need not be computed; those of other shards not counted.
     left : int
         Chunks that lack, at most.
     """
@@ -59,6 +61,7 @@ class Agenda:
             number += parts(task, spec.realisations)
         self._by_id = {one.task.task_id: one for one in self._lists}
         self.left = sum(one.left for one in self._lists)
+        self.there = sum(one.total for one in self._lists) - self.left
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield what lacks, task by task; a task ends early once the results taken so far are enough."""
@@ -90,6 +93,9 @@ class _Task:
         self._rule = None if spec.stop is None else _Prefix(spec, task, there)
         self._pending = self._rule.needed(self._parts) if self._rule else self._lacking(shard)
         self.left = len(self._pending)
+        # Under a rule a shard has whole tasks.
+        own = [part for part in range(self._parts) if shard.has(number + part)] if shard and not spec.stop else None
+        self.total = self._parts if own is None else len(own)
 
     def _lacking(self, shard: Shard | None) -> Sequence[int]:
         if self._there is None:

@@ -71,8 +71,11 @@ def interval(counts: np.ndarray) -> tuple[float, float, float] | None:
 
 def label(spec: Spec, task: TaskPlan) -> str:
     """Name a task by the parameters that vary in its sweep."""
-    varied = {name: task.parameters[name] for name, values in spec.values.items() if len(values) > 1}
-    return ", ".join(f"{name} {_short(value)}" for name, value in varied.items()) or spec.experiment.name
+    return ", ".join(f"{name} {_short(value)}" for name, value in _varied(spec, task).items()) or spec.experiment.name
+
+
+def _varied(spec: Spec, task: TaskPlan) -> dict[str, Any]:
+    return {name: task.parameters[name] for name, values in spec.values.items() if len(values) > 1}
 
 
 def _short(value: Any) -> str:
@@ -125,7 +128,7 @@ def json_lines(stream: TextIO) -> Watch:
     """Return a watch that writes one line of JSON at the beginning, after every chunk and at the end.
 
     Every line has `event` ("begin", "chunk" or "end"), `seconds` since the beginning, and `done` and `left`, in chunks.
-    After a chunk also `chunk`, its id, `took`, its seconds, `parameters`, and where the experiment has a rate, `rate`,
+    After a chunk also `chunk`, its id, `took`, its seconds, `parameters`, those that vary, and where the experiment has a rate, `rate`,
     `low`, `high` and `realisations` of the task so far. `end` has `error`, the name of what ended it early, or null.
     """
 
@@ -141,7 +144,7 @@ def json_lines(stream: TextIO) -> Watch:
         def show(step: Step) -> None:
             at.update(done=step.done, left=step.left)
             facts: dict[str, Any] = {"chunk": step.chunk, "took": round(step.seconds, 6)}
-            facts["parameters"] = step.task.parameters
+            facts["parameters"] = _varied(spec, step.task)
             counts = step.counts()
             if found := interval(counts):
                 facts |= {**dict(zip(("rate", "low", "high"), found, strict=True)), "realisations": len(counts)}

@@ -40,7 +40,7 @@ class RunReport(NamedTuple):
     chunks : int
         Chunks computed, wholly or in part.
     skipped : int
-        Chunks that were there already or need not be computed, in a shard those of the others among them.
+        Chunks that were there already; those of other shards not counted.
     seconds : float
     """
 
@@ -142,8 +142,7 @@ def run(
         store.note()
         if table_files(out):
             refresh(out, experiment)
-    skipped = count_chunks(tasks, checked.realisations) - store.chunks
-    return RunReport(out, store.rows, store.chunks, skipped, time.monotonic() - began)
+    return RunReport(out, store.rows, store.chunks, agenda.there, time.monotonic() - began)
 
 
 def here(spec: Spec, chunks: Iterable[Chunk]) -> Iterator[Result]:

@@ -119,6 +119,39 @@ def test_pandas_polars_and_duckdb_read_the_same_numbers(tmp_path):
     assert by_polars["weights"].to_list() == [[1.0, 2.0]] * 40
 
 
+def test_a_million_rows_are_read_alike(tmp_path, monkeypatch):
+    """In files of usual size, each one row group; a row sums up to the same in every reader."""
+    import duckdb
+    import polars as pl
+
+    def rows(task, realisations, seed):
+        count = len(realisations)
+        place = np.array(realisations)
+        columns = {name: [task[name]] * count for name in ("bias", "sides", "metal")}
+        columns |= {"shape": ["disc"] * count, "size": np.sin(place), "weights": [[]] * count, "realisation": place}
+        columns |= {"side": ["heads"] * count, "count": place * 7 % 1000, "heads": place % 17}
+        return columns | {"lost": place * 0, "thrown": place * 0 + 16}
+
+    many = COINS._replace(rows=rows, per_chunk=lambda task: 50_000)
+    mapping = spec(realisations=500_000)
+    monkeypatch.setattr(store, "FLUSH_SECONDS", 1e9)
+    run(mapping, tmp_path, registry={"coins": many})
+    assert len(store.table_files(tmp_path)) < 20
+    frame = read(tmp_path, registry={"coins": many})
+    assert len(frame) == 1_000_000
+    assert frame["realisation"].tolist() == [*range(500_000)] * 2
+    expected = frame["size"].to_numpy()[:500_000]
+    np.testing.assert_array_equal(expected, np.sin(np.arange(500_000)))
+    tables, names_ = tmp_path / "tables", ["bias", "realisation", "size", "count", "seed", "task_id"]
+    by_duckdb = duckdb.sql(f"select {', '.join(names_)} from '{tables}/*.parquet'").df()
+    by_polars = pl.read_parquet(tables).select(names_)
+    by_pandas = pd.read_parquet(tables, columns=names_)
+    for other in (by_duckdb, pd.DataFrame({name: by_polars[name].to_numpy() for name in names_}), by_pandas):
+        other = other.sort_values(["bias", "realisation"], kind="stable").reset_index(drop=True)
+        for name in names_:
+            np.testing.assert_array_equal(other[name].to_numpy(), frame[name].to_numpy())
+
+
 # --- when files are written -----------------------------------------------------------------------------------------
 
 
