@@ -1,11 +1,9 @@
 """What the engine around a sweep costs beside its kernels: `pytest bench/bench_sweep.py`.
 
-A capacity sweep of 10 000 chunks is run twice: as it is, into a folder, and its chunks alone, one after the other. The
-chunks are small ones (64 neurons, 32 realisations of 50 cues, some 10 ms on two threads), because what the engine costs
-does not grow with their work. `overhead` is what the first takes more, as a share of the second.
-
-In one run the two swing by more than the engine costs, so that `engine_per_chunk` is measured as well: the same sweep
-with the rows of one chunk handed out again and again instead of computed.
+A capacity sweep of 10 000 chunks, from its plan to its summary and picture, with the rows of one chunk handed out again
+and again instead of computed: what is left is the engine. Beside it the median time of the kernels of such a chunk (64
+neurons, 32 realisations of 50 cues, half of a usual chunk). `overhead_percent` is their ratio. Two whole runs, one with
+and one without the engine, swing by more than the engine costs.
 """
 
 import time

@@ -139,11 +139,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.dry_run:
         plan = outlook(arguments.spec, arguments.out, shard=arguments.shard, timed=True)
-        print(f"tasks: {plan.tasks}, realisations: {plan.realisations}, chunks: {plan.chunks}")
-        print(f"still to be computed: {plan.left} chunks" + (f", about {plan.rows} rows" if plan.timed else ""))
+        most = ", at most" if plan.at_most else ""
+        print(f"tasks: {plan.tasks}, realisations: {plan.realisations}, chunks: {plan.chunks}{most}")
+        print(f"still to be computed: {plan.left} chunks" + (f", about {plan.rows} rows{most}" if plan.timed else ""))
         if plan.seconds is not None:
             chunks = "1 chunk" if plan.timed == 1 else f"{plan.timed} chunks"
-            print(f"time on this machine: about {_duration(plan.seconds)}, from {chunks}")
+            print(f"time on this machine: about {_duration(plan.seconds)}{most}, from {chunks} timed")
         return 0
     if arguments.out is None:
         return _say(["run needs --out DIR, the folder for its tables."], 2)

@@ -64,7 +64,7 @@ def test_dry_run_creates_nothing(toml, out, capsys):
     assert first == "tasks: 2, realisations: 20, chunks: 6"
     assert second == "still to be computed: 6 chunks, about 40 rows"
     assert third.startswith("time on this machine: about ")
-    assert third.endswith(" s, from 6 chunks")
+    assert third.endswith(" s, from 6 chunks timed")
     assert errors == ""
     assert not out.exists()
     assert main(["run", toml, "--dry-run"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,14 @@ FOOTER = b"fasthop"
 
 def table_schema(experiment: Experiment) -> pa.Schema:
     """Return the columns of the experiment's files: identity first, strings plain, nothing null."""
+    return _with_identity(experiment.schema)
+
+
+@functools.cache  # asked for with every chunk
+def _with_identity(schema: pa.Schema) -> pa.Schema:
     own = [
         pa.field(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type, False)
-        for field in experiment.schema
+        for field in schema
     ]
     return pa.schema([*IDENTITY, *own])
 

@@ -128,8 +128,9 @@ def json_lines(stream: TextIO) -> Watch:
     """Return a watch that writes one line of JSON at the beginning, after every chunk and at the end.
 
     Every line has `event` ("begin", "chunk" or "end"), `seconds` since the beginning, and `done` and `left`, in chunks.
-    After a chunk also `chunk`, its id, `took`, its seconds, `parameters`, those that vary, and where the experiment has a rate, `rate`,
-    `low`, `high` and `realisations` of the task so far. `end` has `error`, the name of what ended it early, or null.
+    After a chunk also `chunk`, its id, `took`, its seconds, `parameters`, those that vary, and where the experiment has
+    a rate, `rate`, `low`, `high` and `realisations` of the task so far. `end` has `error`, the name of what ended it
+    early, or null.
     """
 
     @contextmanager

@@ -66,6 +66,8 @@ class Outlook(NamedTuple):
         What those would take on this machine, estimated from timed chunks.
     timed : int
         How many were timed.
+    at_most : bool
+        Whether a stopping rule may do with fewer than these.
     """
 
     tasks: int
@@ -75,6 +77,7 @@ class Outlook(NamedTuple):
     rows: int | None = None
     seconds: float | None = None
     timed: int = 0
+    at_most: bool = False
 
 
 def run(
@@ -189,7 +192,7 @@ def outlook(
     there = _there(Path(out), checked, tasks) if out is not None and begun else {}
     agenda = Agenda(checked, tasks, there, part)
     chunks = count_chunks(tasks, checked.realisations)
-    plan = Outlook(len(tasks), chunks, len(tasks) * checked.realisations, agenda.left)
+    plan = Outlook(len(tasks), chunks, len(tasks) * checked.realisations, agenda.left, at_most=checked.stop is not None)
     return _timed(plan, checked, agenda) if timed and agenda.left else plan
 
 

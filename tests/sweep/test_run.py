@@ -255,7 +255,7 @@ def test_sweep_of_one_realisation_each_is_timed_by_it(tmp_path):
     plan = outlook(spec(realisations=1, bias=0.5), registry=REGISTRY, timed=True)
     assert (plan.left, plan.timed, plan.rows) == (1, 1, 2)
     run(spec(realisations=1, bias=0.5), tmp_path, registry=REGISTRY)
-    assert outlook(spec(realisations=1, bias=0.5), tmp_path, REGISTRY, timed=True)[3:] == (0, None, None, 0)
+    assert outlook(spec(realisations=1, bias=0.5), tmp_path, REGISTRY, timed=True)[3:] == (0, None, None, 0, False)
 
 
 def test_spec_that_was_checked_can_be_run(tmp_path):
