@@ -58,7 +58,6 @@ _MULTIPLIER_1 = np.uint64(0xCD9E8D57)
 _WEYL_0 = np.uint64(0x9E3779B9)
 _WEYL_1 = np.uint64(0xBB67AE85)
 
-_NEGATIVE = np.uint32(1 << 31)
 _UNIFORM_HIGH = np.uint64(5)
 _UNIFORM_LOW = np.uint64(6)
 _UNIFORM_SHIFT = np.uint64(26)
@@ -107,10 +106,10 @@ def draw(seed: Any, tag: Any, realisation: Any, item: Any, count: int) -> Any:
 
 
 @kernel
-def _sign_row(words: Any, out: Any) -> None:
+def _sign_row(words: Any, threshold: Any, out: Any) -> None:
     wide_vectors()
     for i in range(out.size):
-        out[i] = like(-1.0, out[i]) if words[i] >= _NEGATIVE else like(1.0, out[i])
+        out[i] = like(-1.0, out[i]) if np.uint64(words[i]) >= threshold else like(1.0, out[i])
 
 
 @kernel
@@ -130,8 +129,10 @@ def _uniform_row(words: Any, out: Any) -> None:
 
 
 @parallel_kernel
-def signs(seed: Any, tag: Any, realisations: Any, out: Any) -> None:
-    """Fill `out` with fair signs: -1 where the top bit of the draw is set, else +1.
+def signs(seed: Any, tag: Any, realisations: Any, probability: float, out: Any) -> None:
+    """Fill `out` with signs: +1 where the draw is below floor(probability * 2**32), else -1.
+
+    What is +1 at one probability is +1 at every higher one.
 
     Parameters
     ----------
@@ -139,13 +140,16 @@ def signs(seed: Any, tag: Any, realisations: Any, out: Any) -> None:
     tag : int
         What the numbers are for, as PATTERN.
     realisations : int64 array (R,)
+    probability : float
+        Of +1, in [0, 1].
     out : float64 or float32 array (R, P, N)
         Overwritten; out[r, p, i] is draw i of item p of realisation realisations[r].
     """
     items = out.shape[1]
+    threshold = np.uint64(probability * 2.0**32)
     for row in prange(out.shape[0] * items):
         r, item = row // items, row % items
-        _sign_row(draw(seed, tag, realisations[r], item, out.shape[2]), out[r, item])
+        _sign_row(draw(seed, tag, realisations[r], item, out.shape[2]), threshold, out[r, item])
 
 
 @parallel_kernel
