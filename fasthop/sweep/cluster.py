@@ -70,6 +70,13 @@ def on_cluster(address: str) -> Callable[[Spec, Iterable[Chunk]], Iterator[Resul
                     future, (columns, where, seconds) = next(done)
                 except KilledWorker as error:
                     raise ClusterError(f"workers died again and again while they computed one chunk: {error}") from None
+                except (ImportError, RuntimeError) as error:
+                    if isinstance(error, RuntimeError) and "deserialization" not in str(error):
+                        raise  # an experiment's own
+                    raise ClusterError(
+                        f"the scheduler at {address} or one of its workers cannot load fasthop {fasthop.__version__}: "
+                        "install this version on all of them"
+                    ) from None
                 except (CancelledError, CommClosedError) as error:
                     raise ClusterError(f"the scheduler at {address} is gone: {error}.") from None
                 chunk = running.pop(future)
