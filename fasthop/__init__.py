@@ -19,6 +19,7 @@ _HOMES = {
     "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "settle", "simulate"],
     "fasthop.family": ["Energy"],
     "fasthop.experiments.basins": ["basins"],
+    "fasthop.experiments.half_capacity": ["finite_size", "half_capacity"],
     "fasthop.learning": ["covariance", "hebb", "maximal_stability", "pseudo_inverse", "storkey"],
     "fasthop.memory": ["Layer", "Memory"],
     "fasthop.models": [

@@ -147,7 +147,7 @@ def _resampled(k: np.ndarray, n: np.ndarray, draws: int, seed: int) -> np.ndarra
         uniform = np.empty((1, min(block, draws - start), k.size))
         with all_threads():
             # The block takes the place of a realisation. These numbers meet no others of the tag: they draw no starts.
-            random.uniforms(np.uint64(seed), random.START, np.array([start]), uniform)
+            random.uniforms(np.uint64(seed), random.START, np.array([start]), 0, uniform)
         chosen = (uniform[0] * k.size).astype(np.int64)
         rates[start : start + block] = k[chosen].sum(axis=1) / n[chosen].sum(axis=1)
     return rates
