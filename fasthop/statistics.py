@@ -91,7 +91,7 @@ def over_realisations(successes: Any, trials: Any = 1.0, level: float = 0.95) ->
 def with_undecided(successes: Any, undecided: Any, trials: Any, level: float = 0.95) -> tuple[float, float]:
     """Return an interval over realisations that holds however the undecided trials would have ended.
 
-    Its low end is that of `over_realisations` with all of them failures, its high end with all of them successes.
+    It spans those of `over_realisations` with all of them failures and with all of them successes.
 
     Parameters
     ----------
@@ -99,7 +99,8 @@ def with_undecided(successes: Any, undecided: Any, trials: Any, level: float = 0
     level : float
     """
     k, open_ = np.asarray(successes, float), np.asarray(undecided, float)
-    return over_realisations(k, trials, level)[0], over_realisations(k + open_, trials, level)[1]
+    worst, best = over_realisations(k, trials, level), over_realisations(k + open_, trials, level)
+    return min(worst[0], best[0]), max(worst[1], best[1])
 
 
 def bootstrap(
