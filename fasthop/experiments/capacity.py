@@ -59,7 +59,7 @@ FIELDS = (
 )
 
 #: Every cue ends as exactly one of these.
-OUTCOMES = ("retrieved", "collapsed", "other", "unsettled", "diverged", "not_finite")
+OUTCOMES = ("retrieved", "collapsed", "other", "unsettled", "diverged", "not_finite", "false_memory", "kink")
 
 SCHEMA = pa.schema(
     [

@@ -13,7 +13,7 @@ import numpy as np
 from numba import prange
 
 from fasthop_kernels.bits import like
-from fasthop_kernels.flows import NONE, residual, velocity
+from fasthop_kernels.flows import MATRIX, NONE, residual, velocity
 from fasthop_kernels.jit import kernel, parallel_kernel
 from fasthop_kernels.lanes import LINE, ROWS, borrow, take, wide_vectors
 from fasthop_kernels.steppers import Method, step
@@ -21,7 +21,15 @@ from fasthop_kernels.tables import Tables, borrow_tables
 from fasthop_kernels.tiles import shape_tile
 
 #: What the end of a trajectory is.
-SETTLED, UNSETTLED, DIVERGED, NOT_FINITE, FALSE_MEMORY = range(5)
+SETTLED, UNSETTLED, DIVERGED, NOT_FINITE, FALSE_MEMORY, KINK = range(6)
+
+#: Where R depends on Λ and Λ jumps, ẏ jumps too, and a trajectory can be held on the jump by slopes that point at it
+#: from both sides: it chatters, |ẏ| never falls, and so neither does the residual. Every WINDOW steps the way since an
+#: anchor is compared with the path ∫|ẏ|dt walked. A kink where it is at most the share HELD of the path; where it is
+#: more than MOVING the trajectory slides, and the anchor is set anew. Chatter strays a few steps from its anchor, so
+#: after WINDOW steps it is below MOVING, and after some more below HELD; what slides along a kink is neither.
+WINDOW = 1024
+HELD, MOVING = 1 / 1024, 1 / 256
 
 _LIVE = -1  # status of a lane that goes on
 _IDLE = -1  # item of a lane without a trajectory
@@ -38,7 +46,8 @@ class Limits(NamedTuple):
         Steps after which a trajectory is unsettled.
     tolerance : float
         Settled where max|residual| ≤ tolerance · max(1, max|y|); negative: never. A false memory where ẏ meets that and
-        the residual exceeds √tolerance · max(1, max|y|): R has lost it.
+        the residual exceeds √tolerance · max(1, max|y|): R has lost it. A kink where the residual exceeds that too, ẏ
+        does not vanish, and y stays where it is.
     escape : float
         Diverged where max|y| exceeds it; infinite: never.
     """
@@ -50,7 +59,7 @@ class Limits(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """One entry per trajectory: state (B, N), status (B,), residual (B,), steps (B,)."""
+    """One entry per trajectory: state (B, N), status (B,), residual (B,), steps (B,); scratch until it ends."""
 
     state: Any
     status: Any
@@ -145,6 +154,22 @@ def _store(y: Any, lane: int, lanes: int, end: Any) -> None:
 
 
 @kernel
+def _is_held(y: Any, lane: int, lanes: int, clock: int, anchor: Any, path: Any) -> bool:
+    """Whether a lane is where its anchor is for all the path, `path[0]`, it has walked since.
+
+    At the first step, and where it has moved, it is anchored anew.
+    """
+    way = 0.0
+    for i in range(anchor.size):
+        way = max(way, abs(float(y[i * lanes + lane]) - float(anchor[i])))
+    if clock > 0 and way <= MOVING * path[0]:
+        return way <= HELD * path[0] and path[0] > 0
+    _store(y, lane, lanes, anchor)
+    path[0] = 0
+    return False
+
+
+@kernel
 def _pack(y: Any, neurons: int, lanes: int, fewer: int, item: Any, clock: Any) -> None:
     """Move the live lanes to the left of a tile of `fewer` lanes. A row only moves down, so one pass in place."""
     for i in range(neurons):
@@ -195,6 +220,7 @@ def _run_tile(
     """
     neurons, line = starts.shape[1], LINE // floats.itemsize
     h, driven = limits.step[memory], tables.drive != NONE
+    jumps = driven and tables.drive != MATRIX and limits.tolerance > 0
     weights, drive_weights = tables.weights[memory], tables.drive_weights[memory]
     items, clock = integers[: integers.size // 2], integers[integers.size // 2 :]
 
@@ -240,6 +266,14 @@ def _run_tile(
                 )
                 if lost and (status == _LIVE or status == UNSETTLED):
                     status = FALSE_MEMORY
+                if jumps and status == _LIVE:
+                    # The places of the end hold the anchor and the path until the trajectory ends.
+                    path = ends.residual[item : item + 1]
+                    if clock[lane] % WINDOW == 0:
+                        held = _is_held(tile.y, lane, lanes, clock[lane], ends.state[item], path)
+                        if held and left * left > limits.tolerance:
+                            status = KINK
+                    path[0] += h * tile.speed[lane]
                 if status == _LIVE:
                     continue
                 _store(tile.y, lane, lanes, ends.state[item])
