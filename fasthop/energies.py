@@ -10,6 +10,7 @@ import numpy as np
 
 from fasthop import checks
 from fasthop.activations import as_activation
+from fasthop.fields import as_states, curvature, drive, owners, residuals
 from fasthop.memory import Memory
 from fasthop.runtime import all_threads, one_blas_thread
 from fasthop_kernels import energies as kernels
@@ -93,7 +94,7 @@ def energy(memory: Memory, states: Any, kind: str | Energy | None = None) -> np.
         (`why_not_lyapunov`).
     """
     form = _form(memory, natural_energy(memory) if kind is None else kind)
-    array, alone = _states(memory, states)
+    array, alone = as_states(memory, states)
     for reason in why_not_lyapunov(memory, form):
         warnings.warn(f"this energy need not decrease here: {reason}", RuntimeWarning, 2)
     flat = array.reshape(-1, memory.neurons)
@@ -104,7 +105,7 @@ def energy(memory: Memory, states: Any, kind: str | Energy | None = None) -> np.
     if form.gamma and form.S is None:
         total += memory.dtype.type(form.gamma) * _kernel_energy(memory, flat, array.shape, kernels.SQUARE)
     elif form.gamma:
-        f, _ = _residuals(memory, array)
+        f, _ = residuals(memory, array)
         f = f.reshape(flat.shape).astype(np.float64)
         total += memory.dtype.type(form.gamma / 2) * ((f @ _S(form, memory)) * f).sum(axis=1).astype(memory.dtype)
     return total[0] if alone else total.reshape(array.shape[:-1])
@@ -122,8 +123,8 @@ def residual(memory: Memory, states: Any) -> np.ndarray:
     -------
     float array of the shape of `states`
     """
-    array, alone = _states(memory, states)
-    found, _ = _residuals(memory, array)
+    array, alone = as_states(memory, states)
+    found, _ = residuals(memory, array)
     return found[0] if alone else found
 
 
@@ -144,8 +145,8 @@ def energy_gradient(memory: Memory, states: Any, kind: str | Energy) -> np.ndarr
     form, F, f = _form(memory, kind), *_F(memory, states, _form(memory, kind))
     if memory.variable == "y" and form.alpha:
         # grad (2) = −Λ h, and h = −f here.
-        slopes = _slopes(memory, _residuals(memory, _states(memory, states)[0])[1])
-        return np.asarray(slopes * f)
+        Lam = curvature(memory, residuals(memory, as_states(memory, states)[0])[1])
+        return np.asarray(np.matmul(Lam, f[..., None])[..., 0])
     return np.asarray(np.matmul(F, f[..., None])[..., 0])
 
 
@@ -191,8 +192,8 @@ def energy_hessian(memory: Memory, states: Any, kind: str | Energy) -> np.ndarra
         raise ValueError("memory must have variable = 'u' for condition (8); got variable = 'y'.")
     F, _ = _F(memory, states, _form(memory, kind))
     W = memory.W.astype(np.float64)
-    slopes = _slopes(memory, _residuals(memory, _states(memory, states)[0])[1])
-    return np.asarray(np.matmul(F, np.eye(memory.neurons) - slopes[..., None] * W))
+    Lam = curvature(memory, residuals(memory, as_states(memory, states)[0])[1])
+    return np.asarray(np.matmul(F, np.eye(memory.neurons) - np.matmul(Lam, W)))
 
 
 def numerical_abscissa(W: Any) -> float:
@@ -249,44 +250,12 @@ def _form(memory: Memory, kind: str | Energy) -> Energy:
     return NAMED[checks.one_of(f"kind (for variable {memory.variable!r})", kind, allowed)]
 
 
-def _states(memory: Memory, states: Any) -> tuple[np.ndarray, bool]:
-    due: tuple[int | str, ...] = ("B", memory.neurons)
-    if memory.count is not None:
-        due = (memory.count, *due)
-    array = np.asarray(states)
-    alone = memory.count is None and array.ndim == 1
-    return checks.real_array("states", array[None] if alone else array, memory.dtype, shape=due), alone
-
-
-def _owners(memory: Memory, shape: tuple[int, ...]) -> np.ndarray:
-    return np.repeat(np.arange(memory.count or 1), shape[-2])
-
-
 def _kernel_energy(memory: Memory, flat: np.ndarray, shape: tuple[int, ...], which: int) -> np.ndarray:
     out = np.empty(len(flat), memory.dtype)
     with all_threads() as workers:
         floats, _ = workspace(memory.tables, workers)
-        kernels.energies(memory.tables, flat, _owners(memory, shape), which, floats, out)
+        kernels.energies(memory.tables, flat, owners(memory, shape), which, floats, out)
     return out
-
-
-def _residuals(memory: Memory, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the residual and the argument of g, of the shape of the states."""
-    flat = array.reshape(-1, memory.neurons)
-    out, arguments = np.empty_like(flat), np.empty_like(flat)
-    with all_threads() as workers:
-        floats, _ = workspace(memory.tables, workers)
-        kernels.residuals(memory.tables, flat, _owners(memory, array.shape), floats, out, arguments)
-    return out.reshape(array.shape), arguments.reshape(array.shape)
-
-
-def _slopes(memory: Memory, arguments: np.ndarray) -> np.ndarray:
-    """Return the diagonal of Λ."""
-    parts, at = [], 0
-    for layer in memory.layers:
-        parts.append(as_activation(layer.activation).slope(arguments[..., at : at + layer.neurons]))
-        at += layer.neurons
-    return np.concatenate(parts, axis=-1).astype(np.float64)
 
 
 def _S(form: Energy, memory: Memory) -> np.ndarray:
@@ -300,31 +269,20 @@ def _F(memory: Memory, states: Any, form: Energy) -> tuple[np.ndarray, np.ndarra
     """Return F of Proposition 5, shape (B, N, N), and f = −residual; for variable y that of energy (10)."""
     if memory.count is not None:
         raise ValueError(f"memory must be one memory; got {memory.count}.")
-    found, arguments = _residuals(memory, _states(memory, states)[0])
-    slopes, W, S = _slopes(memory, arguments), memory.W.astype(np.float64), _S(form, memory)
+    found, arguments = residuals(memory, as_states(memory, states)[0])
+    Lam, W, S = curvature(memory, arguments), memory.W.astype(np.float64), _S(form, memory)
     f = -found.astype(np.float64)
     if memory.variable == "y":
         # grad ½ hᵀS h = −(I − Λ Wᵀ) S h.
-        return form.gamma * (S - np.matmul(slopes[..., None] * W.T, S)), f
-    mixed = np.matmul(W.T * slopes[:, None, :], form.alpha * W - form.gamma * S)
+        return form.gamma * (S - np.matmul(np.matmul(Lam, W.T), S)), f
+    mixed = np.matmul(np.matmul(W.T, Lam), form.alpha * W - form.gamma * S)
     return mixed + form.beta * W + form.gamma * S, f
 
 
 def _R(memory: Memory, states: Any) -> np.ndarray:
     """Return R at every state, shape (B, N, N)."""
-    _, arguments = _residuals(memory, _states(memory, states)[0])
-    slopes, W, n = _slopes(memory, arguments), memory.W.astype(np.float64), memory.neurons
-    if memory.drive.matrix is not None:
-        return np.broadcast_to(memory.drive.matrix.to_dense(), (len(slopes), n, n))
-    if memory.drive.code == HESSIAN:
-        return np.asarray(slopes[..., None] * np.eye(n))
-    if memory.drive.code == GRADIENT and memory.variable == "u":
-        return np.asarray(np.eye(n) - W.T * slopes[:, None, :])
-    if memory.drive.code == GRADIENT:
-        return np.asarray(np.eye(n) - slopes[..., None] * W.T)
-    if memory.drive.code == AS_PRINTED:
-        return np.asarray(np.eye(n) - W * slopes[:, None, :])
-    return np.broadcast_to(np.eye(n), (len(slopes), n, n))
+    _, arguments = residuals(memory, as_states(memory, states)[0])
+    return drive(memory, curvature(memory, arguments))
 
 
 def _smallest(memory: Memory) -> float:

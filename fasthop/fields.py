@@ -1,0 +1,108 @@
+"""What the equations of a memory give at states: the argument of g, g, Λ and the residual."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fasthop import checks
+from fasthop.activations import Activation, as_activation
+from fasthop.memory import Memory
+from fasthop.runtime import all_threads
+from fasthop_kernels import energies as kernels
+from fasthop_kernels.flows import AS_PRINTED, GRADIENT, HESSIAN
+from fasthop_kernels.tiles import workspace
+
+
+def as_states(memory: Memory, states: Any) -> tuple[np.ndarray, bool]:
+    """Return states as a batch of the memory's dtype, shape (B, N) or (K, B, N), and whether one was given alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where they are of another width, NaN or infinite.
+    """
+    due: tuple[int | str, ...] = ("B", memory.neurons)
+    if memory.count is not None:
+        due = (memory.count, *due)
+    array = np.asarray(states)
+    alone = memory.count is None and array.ndim == 1
+    return checks.real_array("states", array[None] if alone else array, memory.dtype, shape=due), alone
+
+
+def owners(memory: Memory, shape: tuple[int, ...]) -> np.ndarray:
+    """Return which memory each of the states of this shape belongs to, in the order of the flattened batch."""
+    return np.repeat(np.arange(memory.count or 1), shape[-2])
+
+
+def residuals(memory: Memory, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the residual and the argument of g, of the shape of the states."""
+    flat = array.reshape(-1, memory.neurons)
+    out, arguments = np.empty_like(flat), np.empty_like(flat)
+    with all_threads() as workers:
+        floats, _ = workspace(memory.tables, workers)
+        kernels.residuals(memory.tables, flat, owners(memory, array.shape), floats, out, arguments)
+    return out.reshape(array.shape), arguments.reshape(array.shape)
+
+
+def relative(residual: np.ndarray, states: np.ndarray) -> np.ndarray:
+    """Return max|residual| / max(1, max|y|) of every state, what `settle` compares with its tolerance."""
+    size = np.abs(residual).max(axis=-1)
+    return np.asarray(size / np.maximum(1, np.abs(states).max(axis=-1)))
+
+
+def spans(memory: Memory) -> Iterator[tuple[slice, Activation]]:
+    """Yield the neurons of every layer with their activation."""
+    at = 0
+    for layer in memory.layers:
+        yield slice(at, at + layer.neurons), as_activation(layer.activation)
+        at += layer.neurons
+
+
+def activate(memory: Memory, arguments: np.ndarray) -> np.ndarray:
+    """Return g at its argument, layer by layer."""
+    return np.concatenate([kind.g(arguments[..., span]) for span, kind in spans(memory)], axis=-1)
+
+
+def slopes(memory: Memory, arguments: np.ndarray) -> np.ndarray:
+    """Return the diagonal of Λ, float64: all of Λ for elementwise activations."""
+    parts = [kind.slope(arguments[..., span]) for span, kind in spans(memory)]
+    return np.concatenate(parts, axis=-1).astype(np.float64)
+
+
+def blockwise(memory: Memory) -> bool:
+    """Whether some layer has neurons that depend on each other, so that Λ is not diagonal."""
+    return any(kind.blockwise for _, kind in spans(memory))
+
+
+def curvature(memory: Memory, arguments: np.ndarray) -> np.ndarray:
+    """Return Λ itself, float64, shape (B, N, N), for arguments of shape (B, N)."""
+    out = np.zeros((*arguments.shape, memory.neurons))
+    for span, kind in spans(memory):
+        x = arguments[:, span]
+        columns = np.eye(x.shape[1], dtype=x.dtype)
+        if kind.blockwise:
+            for j, unit in enumerate(columns):
+                out[:, span, span.start + j] = kind.apply_slope(x, np.broadcast_to(unit, x.shape).copy())
+        else:
+            index = np.arange(span.start, span.stop)
+            out[:, index, index] = kind.slope(x)
+    return out
+
+
+def drive(memory: Memory, Lam: np.ndarray) -> np.ndarray:
+    """Return R, float64, shape (B, N, N), where g has the slope Λ of shape (B, N, N); one memory."""
+    code, W, one = memory.drive.code, memory.W.astype(np.float64), np.eye(memory.neurons)
+    if memory.drive.matrix is not None:
+        return np.broadcast_to(memory.drive.matrix.to_dense(), Lam.shape)
+    if code == HESSIAN:
+        return Lam
+    if code == GRADIENT and memory.variable == "u":
+        return np.asarray(one - np.matmul(W.T, Lam))
+    if code == GRADIENT:
+        return np.asarray(one - np.matmul(Lam, W.T))
+    if code == AS_PRINTED:
+        return np.asarray(one - np.matmul(W, Lam))
+    return np.broadcast_to(one, Lam.shape)
