@@ -12,6 +12,8 @@ _HOMES = {
         *("RectifiedPower", "SELU", "SiLU", "Sigmoid", "SmoothLeakyReLU", "SoftThreshold", "Softmax", "Softplus"),
         *("Sphere", "Tanh"),
     ],
+    "fasthop.census": ["census"],
+    "fasthop.dead": ["DeadNeurons", "Recovered", "dead_neurons", "recover"],
     "fasthop.drives": ["lyapunov", "polar"],
     "fasthop.energies": [
         "Energy",
@@ -27,6 +29,7 @@ _HOMES = {
     "fasthop.experiments.basins": ["basins"],
     "fasthop.learning": ["hebb", "pseudo_inverse"],
     "fasthop.memory": ["Layer", "Memory"],
+    "fasthop.newton": ["Polished", "polish"],
     "fasthop.patterns": ["Uniform", "digit_images", "digit_means", "flip", "random_patterns"],
     "fasthop.random_matrices": [
         "Extremes",
@@ -41,6 +44,8 @@ _HOMES = {
         "remove_directions",
         "stabilisation_table",
     ],
+    "fasthop.stability": ["Stability", "stability"],
+    "fasthop.steady": ["steady_states"],
     "fasthop.sweep.read": ["read"],
     "fasthop.sweep.run": ["run"],
     "fasthop.sweep.tables": ["capacity"],

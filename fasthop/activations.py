@@ -479,7 +479,7 @@ class SoftThreshold(Activation):
         object.__setattr__(self, "threshold", checks.real("activation.threshold", self.threshold, above=0))
 
     def flat(self, dtype: Any = np.float64) -> tuple[tuple[float, float], ...]:
-        """The interval ±t: the one flat part that is bounded."""
+        """Return the interval ±t, the one flat part that is bounded."""
         threshold = float(np.dtype(dtype).type(self.threshold))
         return ((-threshold, threshold),)
 

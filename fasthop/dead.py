@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fasthop.fields import activate, as_states, residuals, slopes, spans
+from fasthop.fields import activate, arguments, as_states, residuals, slopes, spans
 from fasthop.memory import Memory
 
 #: Λ of a dead neuron is at most this.
@@ -109,10 +109,8 @@ class DeadNeurons:
 
     def directions(self, index: int | tuple[int, int]) -> np.ndarray:
         """Return V of one state, orthonormal columns, shape (N, k); c ≥ 0 in y + V c for the neurons with a ray."""
-        columns = []
         ray, n = self.ray[index], self.memory.neurons
-        for i in np.flatnonzero(self.neurons[index]):
-            columns.append(np.eye(n)[i] * (ray[i] or 1))
+        columns = [np.eye(n)[i] * (ray[i] or 1) for i in np.flatnonzero(self.neurons[index])]
         for span, kind in spans(self.memory):
             for name in kind.block_directions:
                 column = np.zeros(n)
@@ -168,16 +166,16 @@ def dead_neurons(memory: Memory, states: Any) -> DeadNeurons:
         Where states have another width, or are NaN or infinite.
     """
     array, _ = as_states(memory, states)
-    _, arguments = residuals(memory, array)
-    dead = np.zeros(arguments.shape, bool)
+    argument = arguments(memory, array)
+    dead = np.zeros(argument.shape, bool)
     directions = 0
     for span, kind in spans(memory):
-        x = arguments[..., span]
+        x = argument[..., span]
         for low, high in kind.flat(memory.dtype):
             dead[..., span] |= (x >= low) & (x <= high)
         directions += len(kind.block_directions)
-    dead &= slopes(memory, arguments) <= FLAT[memory.dtype]
-    return DeadNeurons(memory, arguments, dead, dead.sum(axis=-1) + directions)
+    dead &= slopes(memory, argument) <= FLAT[memory.dtype]
+    return DeadNeurons(memory, argument, dead, dead.sum(axis=-1) + directions)
 
 
 def recover(memory: Memory, minimiser: Any) -> Recovered:

@@ -47,6 +47,11 @@ def residuals(memory: Memory, array: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return out.reshape(array.shape), arguments.reshape(array.shape)
 
 
+def arguments(memory: Memory, array: np.ndarray) -> np.ndarray:
+    """Return the argument of g, y itself or W u + b, of the shape of the states."""
+    return array if memory.variable == "y" else residuals(memory, np.ascontiguousarray(array))[1]
+
+
 def relative(residual: np.ndarray, states: np.ndarray) -> np.ndarray:
     """Return max|residual| / max(1, max|y|) of every state, what `settle` compares with its tolerance."""
     size = np.abs(residual).max(axis=-1)
