@@ -15,11 +15,11 @@ from fasthop.dead import dead_neurons
 from fasthop.energies import energy, natural_energy, why_not_lyapunov
 from fasthop.ensemble import settle
 from fasthop.fields import activate, spans
+from fasthop.linearisation import VERDICTS, stability
 from fasthop.memory import Memory
 from fasthop.newton import polish
 from fasthop.patterns import Uniform
 from fasthop.runtime import all_threads
-from fasthop.stability import VERDICTS, stability
 from fasthop_kernels import enumeration as kernels
 from fasthop_kernels.flows import NONE
 

@@ -13,9 +13,9 @@ from fasthop.dead import dead_neurons
 from fasthop.energies import energy, natural_energy, why_not_lyapunov
 from fasthop.ensemble import KINDS, Ends
 from fasthop.fields import activate, arguments, as_states, relative, residuals
+from fasthop.linearisation import VERDICTS, stability
 from fasthop.memory import Memory
 from fasthop.newton import polish
-from fasthop.stability import VERDICTS, stability
 from fasthop.statistics import wilson
 
 #: Systems with the same steady states that a verdict is given for: the variable and R.

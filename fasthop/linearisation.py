@@ -113,7 +113,8 @@ def stability(memory: Memory, states: Any) -> Stability:
             values, largest, scale = _full(memory, arguments, dead, symmetric)
 
     zero = _ZERO[memory.dtype] * np.maximum(1, scale)
-    verdict = np.where(largest > zero, "unstable", np.where(largest < -zero, "stable", "undecided"))
+    verdict = np.full(len(array), "undecided", "U10")
+    verdict[largest > zero], verdict[largest < -zero] = "unstable", "stable"
     on_jump = kinked.any(axis=1)
     verdict[on_jump & ~((verdict == "stable") & symmetric)] = "undecided"
     verdict[~(relative(left, array) <= _STEADY[memory.dtype])] = "not_steady"
@@ -189,8 +190,9 @@ def _full(
         return np.asarray(np.matmul(drive(memory, Lam), inner))
 
     hidden = dead.k if code == NONE else np.zeros(len(arguments), np.int64)
-    # −AᵀA, and W Λ W − W.
-    real = symmetric or code == GRADIENT or (memory.drive.name == "weights" and memory.symmetric)
+    # Under the gradient −AᵀA with A the Jacobian of the residual; under R = W and variable u, W Λ W − W.
+    hessian = memory.drive.name == "weights" and memory.variable == "u" and memory.symmetric
+    real = symmetric or code == GRADIENT or hessian
     return _spectra(matrices, [np.arange(len(arguments))], len(arguments), n, real, hidden)
 
 
