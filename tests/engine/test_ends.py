@@ -34,6 +34,15 @@ def with_a_steady_state(radius, R, count):
     return memories
 
 
+@pytest.fixture(scope="module")
+def kinky():
+    """A memory and starts of which some end on a kink."""
+    for memory, starts in with_a_steady_state(1.5, "gradient", 25):
+        if (fh.settle(memory, starts, t_max=3000).kind == "kink").any():
+            return memory, starts
+    raise AssertionError("no memory has kinks")
+
+
 @pytest.mark.parametrize("R", ["gradient", "gradient-as-printed"])
 def test_c47_trajectories_are_held_on_kinks(R):
     kinds = []
@@ -86,16 +95,16 @@ def test_what_slides_slowly_along_a_kink_is_not_held():
     assert held_at(1 / 5000) is not None  # the documented limit
 
 
-def test_a_kink_that_is_still_approached_is_unsettled():
-    memory, starts = random_memory(0, 1.5, R="gradient")
+def test_a_kink_that_is_still_approached_is_unsettled(kinky):
+    memory, starts = kinky
     ends = fh.settle(memory, starts, t_max=3000)
     assert (ends.kind == "kink").any()
     early = fh.settle(memory, starts, t_max=float(ends.time[ends.kind == "kink"].min()) * 0.9)
     assert (early.kind[ends.kind == "kink"] == "unsettled").all()
 
 
-def test_kinks_do_not_depend_on_the_tile():
-    memory, starts = random_memory(0, 1.5, R="gradient")
+def test_kinks_do_not_depend_on_the_tile(kinky):
+    memory, starts = kinky
     h = fh.default_step(memory)
     runs = [
         integrate(memory, starts, METHODS["rk4"].method, h, 20_000, tolerance=1e-10, escape=1e9, lanes=lanes)
@@ -263,8 +272,8 @@ def test_every_kind_of_end_is_told():
     assert fh.basins(false, [[1.2], [-0.5]])["kind"].tolist() == ["settled", "false_memory"]
 
 
-def test_kinks_are_rows_of_basins_and_never_a_success():
-    memory, starts = random_memory(0, 1.5, R="gradient")
+def test_kinks_are_rows_of_basins_and_never_a_success(kinky):
+    memory, starts = kinky
     table = fh.basins(memory, starts, dt=float(fh.default_step(memory)), t_max=3000)
     rows = table[table["kind"] == "kink"]
     assert len(rows) == 1
