@@ -46,6 +46,11 @@ class Activation:
     invertible: ClassVar[bool] = True
 
     @property
+    def strictly_monotone(self) -> bool:
+        """Whether g is elementwise and rises everywhere, so that energy (3) exists."""
+        return self.monotone and self.invertible and not self.blockwise
+
+    @property
     def parameter(self) -> float:
         """The first parameter, a gain, slope, power or threshold, or 0 where there is none."""
         values = [getattr(self, field.name) for field in dataclasses.fields(self)]
@@ -238,6 +243,11 @@ class ReLU(Activation):
         return (0.0,)
 
     @property
+    def strictly_monotone(self) -> bool:
+        """No: flat at and below 0."""
+        return False
+
+    @property
     def max_slope(self) -> float:
         """1."""
         return 1.0
@@ -264,6 +274,11 @@ class LeakyReLU(Activation):
     def kinks(self) -> tuple[float, ...]:
         """0, unless a = 1."""
         return () if self.slope_below == 1 else (0.0,)
+
+    @property
+    def strictly_monotone(self) -> bool:
+        """Unless the slope below 0 is 0."""
+        return self.slope_below > 0
 
     @property
     def max_slope(self) -> float:
@@ -438,6 +453,11 @@ class RectifiedPower(Activation):
         return (0.0,) if self.n == 2 else ()
 
     @property
+    def strictly_monotone(self) -> bool:
+        """No: flat at and below 0."""
+        return False
+
+    @property
     def max_slope(self) -> float:
         """1 for n = 2, otherwise infinite."""
         return 1.0 if self.n == 2 else math.inf
@@ -454,6 +474,11 @@ class HardTanh(Activation):
     def kinks(self) -> tuple[float, ...]:
         """±1."""
         return (-1.0, 1.0)
+
+    @property
+    def strictly_monotone(self) -> bool:
+        """No: flat outside ±1."""
+        return False
 
     @property
     def max_slope(self) -> float:
@@ -487,6 +512,11 @@ class SoftThreshold(Activation):
     def kinks(self) -> tuple[float, ...]:
         """±t."""
         return (-self.threshold, self.threshold)
+
+    @property
+    def strictly_monotone(self) -> bool:
+        """No: flat around 0."""
+        return False
 
     @property
     def max_slope(self) -> float:

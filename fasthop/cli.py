@@ -155,7 +155,7 @@ def _info(arguments: argparse.Namespace) -> int:
     from fasthop_kernels import ensemble
     from fasthop_kernels.lanes import instruction_set
 
-    statistics = getattr(ensemble.run, "stats", None)  # a plain function under NUMBA_DISABLE_JIT
+    statistics = getattr(ensemble.work, "stats", None)  # a plain function under NUMBA_DISABLE_JIT
     cache = getattr(statistics, "cache_path", None)
     threads = numba.get_num_threads()  # starts them, which is when numba chooses its threading layer
     lines = {

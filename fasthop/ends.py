@@ -10,9 +10,10 @@ import pandas as pd
 from fasthop import checks
 from fasthop.attractors import label
 from fasthop.dead import dead_neurons
-from fasthop.energies import energy, natural_energy, why_not_lyapunov
+from fasthop.descent import why_not_lyapunov
+from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import KINDS, Ends
-from fasthop.fields import activate, arguments, as_states, relative, residuals
+from fasthop.fields import activate, arguments, as_states, refuse_many_or_v, relative, residuals
 from fasthop.linearisation import VERDICTS, stability
 from fasthop.memory import Memory
 from fasthop.newton import polish
@@ -57,8 +58,7 @@ def census(memory: Memory, ends: Any, *, tolerance: float | None = None) -> pd.D
     TypeError, ValueError
         Where states have another width, or are NaN or infinite.
     """
-    if memory.count is not None:
-        raise ValueError(f"memory must be one memory; got {memory.count}.")
+    refuse_many_or_v(memory)
     state, status, left = _ends(memory, ends, tolerance)
     settled = status == KINDS.index("settled")
     attractor, representatives, polished = _attractors(memory, state, settled)

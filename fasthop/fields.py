@@ -10,9 +10,9 @@ import numpy as np
 from fasthop import checks
 from fasthop.activations import Activation, as_activation
 from fasthop.memory import Memory
-from fasthop.runtime import all_threads
+from fasthop.runtime import on_threads, workers_for
 from fasthop_kernels import energies as kernels
-from fasthop_kernels.flows import AS_PRINTED, GRADIENT, HESSIAN
+from fasthop_kernels.lanes import lane_line
 from fasthop_kernels.tiles import workspace
 
 
@@ -32,18 +32,31 @@ def as_states(memory: Memory, states: Any) -> tuple[np.ndarray, bool]:
     return checks.real_array("states", array[None] if alone else array, memory.dtype, shape=due), alone
 
 
+def refuse_many_or_v(memory: Memory) -> None:
+    """Raise ValueError unless a memory is one, of variable y or u: the systems that share their steady states."""
+    if memory.count is not None:
+        raise ValueError(f"memory must be one memory; got {memory.count}.")
+    if memory.variable == "v":
+        raise ValueError("memory must have variable = 'y' or 'u'; got 'v', whose steady states are those of W Wᵀ.")
+
+
 def owners(memory: Memory, shape: tuple[int, ...]) -> np.ndarray:
     """Return which memory each of the states of this shape belongs to, in the order of the flattened batch."""
     return np.repeat(np.arange(memory.count or 1), shape[-2])
+
+
+def tile_workers(flat: np.ndarray) -> int:
+    """Return how many threads find a tile of their own in flattened states."""
+    return workers_for(-(-len(flat) // lane_line(flat.dtype)))
 
 
 def residuals(memory: Memory, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the residual and the argument of g, of the shape of the states."""
     flat = array.reshape(-1, memory.neurons)
     out, arguments = np.empty_like(flat), np.empty_like(flat)
-    with all_threads() as workers:
-        floats, _ = workspace(memory.tables, workers)
-        kernels.residuals(memory.tables, flat, owners(memory, array.shape), floats, out, arguments)
+    tables, owner, workers = memory.tables, owners(memory, array.shape), tile_workers(flat)
+    floats, _ = workspace(tables, workers)
+    on_threads(workers, lambda worker: kernels.residuals(worker, tables, flat, owner, floats, out, arguments))
     return out.reshape(array.shape), arguments.reshape(array.shape)
 
 
@@ -95,19 +108,3 @@ def curvature(memory: Memory, arguments: np.ndarray) -> np.ndarray:
             index = np.arange(span.start, span.stop)
             out[:, index, index] = kind.slope(x)
     return out
-
-
-def drive(memory: Memory, Lam: np.ndarray) -> np.ndarray:
-    """Return R, float64, shape (B, N, N), where g has the slope Λ of shape (B, N, N); one memory."""
-    code, W, one = memory.drive.code, memory.W.astype(np.float64), np.eye(memory.neurons)
-    if memory.drive.matrix is not None:
-        return np.broadcast_to(memory.drive.matrix.to_dense(), Lam.shape)
-    if code == HESSIAN:
-        return Lam
-    if code == GRADIENT and memory.variable == "u":
-        return np.asarray(one - np.matmul(W.T, Lam))
-    if code == GRADIENT:
-        return np.asarray(one - np.matmul(Lam, W.T))
-    if code == AS_PRINTED:
-        return np.asarray(one - np.matmul(W, Lam))
-    return np.broadcast_to(one, Lam.shape)

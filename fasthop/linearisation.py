@@ -22,7 +22,8 @@ import pandas as pd
 from scipy.sparse import linalg as sparse
 
 from fasthop.dead import DeadNeurons, dead_neurons
-from fasthop.fields import as_states, blockwise, curvature, drive, relative, residuals, slopes, spans
+from fasthop.derivatives import drive_matrices
+from fasthop.fields import as_states, blockwise, curvature, refuse_many_or_v, relative, residuals, slopes, spans
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
 from fasthop_kernels.flows import GRADIENT, NONE
@@ -97,8 +98,7 @@ def stability(memory: Memory, states: Any) -> Stability:
     TypeError, ValueError
         Where states have another width, or are NaN or infinite.
     """
-    if memory.count is not None:
-        raise ValueError(f"memory must be one memory; got {memory.count}.")
+    refuse_many_or_v(memory)
     array, _ = as_states(memory, states)
     left, arguments = residuals(memory, array)
     dead = dead_neurons(memory, array)
@@ -110,7 +110,7 @@ def stability(memory: Memory, states: Any) -> Stability:
         if memory.drive.code == NONE and not blockwise(memory):
             values, largest, scale = _elementwise(memory, slope, alive, symmetric)
         else:
-            values, largest, scale = _full(memory, arguments, dead, symmetric)
+            values, largest, scale = _full(memory, array, dead, symmetric)
 
     zero = _ZERO[memory.dtype] * np.maximum(1, scale)
     verdict = np.full(len(array), "undecided", "U10")
@@ -161,7 +161,7 @@ def _elementwise(
 
 
 def _full(
-    memory: Memory, arguments: np.ndarray, dead: DeadNeurons, symmetric: bool
+    memory: Memory, states: np.ndarray, dead: DeadNeurons, symmetric: bool
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """Return spectrum, largest real part and norm for any Λ and R, from matrices of all neurons.
 
@@ -174,7 +174,7 @@ def _full(
     far = 4 * (1 + rate.max()) * (1 + np.linalg.norm(W))
 
     def matrices(rows: np.ndarray) -> np.ndarray:
-        Lam = curvature(memory, arguments[rows])
+        Lam = curvature(memory, dead.argument[rows])
         if code == NONE:
             deep = far * (1 + np.linalg.norm(Lam, axis=(1, 2)))
             dark = _dead_projectors(dead, rows) * deep[:, None, None]
@@ -187,13 +187,13 @@ def _full(
         inner = (np.matmul(W, Lam) if memory.variable == "y" else np.matmul(Lam, W)) - one
         if code == NONE:
             return np.asarray(rate[:, None] * inner - dark)
-        return np.asarray(np.matmul(drive(memory, Lam), inner))
+        return np.asarray(np.matmul(drive_matrices(memory, states[rows]), inner))
 
-    hidden = dead.k if code == NONE else np.zeros(len(arguments), np.int64)
+    hidden = dead.k if code == NONE else np.zeros(len(states), np.int64)
     # Under the gradient −AᵀA with A the Jacobian of the residual; under R = W and variable u, W Λ W − W.
     hessian = memory.drive.name == "weights" and memory.variable == "u" and memory.symmetric
     real = symmetric or code == GRADIENT or hessian
-    return _spectra(matrices, [np.arange(len(arguments))], len(arguments), n, real, hidden)
+    return _spectra(matrices, [np.arange(len(states))], len(states), n, real, hidden)
 
 
 def _dead_projectors(dead: DeadNeurons, rows: np.ndarray) -> np.ndarray:

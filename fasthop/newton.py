@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fasthop.fields import as_states, curvature, relative, residuals
+from fasthop.fields import as_states, curvature, refuse_many_or_v, relative, residuals
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
 
@@ -53,8 +53,7 @@ def polish(memory: Memory, states: Any, *, reach: float = 1e-3) -> Polished:
     -------
     Polished
     """
-    if memory.count is not None:
-        raise ValueError(f"memory must be one memory; got {memory.count}.")
+    refuse_many_or_v(memory)
     array, _ = as_states(memory, states)
     size = max(1, _BATCH // memory.neurons**2)
     with one_blas_thread():

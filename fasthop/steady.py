@@ -12,14 +12,15 @@ from fasthop import checks
 from fasthop.activations import Activation, LeakyReLU, RectifiedPower, ReLU
 from fasthop.attractors import label
 from fasthop.dead import dead_neurons
-from fasthop.energies import energy, natural_energy, why_not_lyapunov
+from fasthop.descent import why_not_lyapunov
+from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import settle
-from fasthop.fields import activate, spans
+from fasthop.fields import activate, refuse_many_or_v, spans
 from fasthop.linearisation import VERDICTS, stability
 from fasthop.memory import Memory
 from fasthop.newton import polish
 from fasthop.patterns import Uniform
-from fasthop.runtime import all_threads
+from fasthop.runtime import on_threads, workers_for
 from fasthop_kernels import enumeration as kernels
 from fasthop_kernels.flows import NONE
 
@@ -78,8 +79,7 @@ def steady_states(
     ValueError
         Where enumeration is asked of a memory that is not ReLU or too large, with what to use instead.
     """
-    if memory.count is not None:
-        raise ValueError(f"memory must be one memory; got {memory.count}.")
+    refuse_many_or_v(memory)
     why_not = _why_not_exact(memory)
     if exact is None:
         exact = not why_not and starts is None and n is None
@@ -150,16 +150,17 @@ def _enumerate(memory: Memory) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     verdicts = np.zeros(1 << n, np.int8)
     table = np.zeros((n + 1, n + 1), np.int64)
     kernels.binomials(n, table)
-    with all_threads() as workers:
-        integers = np.zeros((workers, (n + 5) * kernels.LANES), np.int64)
-        floats = np.zeros((workers, (n * n + 2 * n + 2) * kernels.LANES))
-        kernels.enumerate_supports(W, b, table, np.zeros(n + 1, np.int64), integers, floats, verdicts)
-        verdicts[0] = _of_empty_support(b)
-        supports = np.flatnonzero((verdicts == kernels.STEADY) | (verdicts == kernels.ON_EDGE))
-        if len(supports) * n > _MOST:
-            raise ValueError(f"memory has {len(supports)} steady states, too many to return at once.")
-        y, definite = np.empty((len(supports), n)), np.empty(len(supports), np.int8)
-        kernels.states_of(W, b, supports, integers, floats, y, definite)
+    workers = workers_for(-(-(1 << n) // kernels.CHUNK))
+    integers = np.zeros((workers, (n + 5) * kernels.LANES), np.int64)
+    floats = np.zeros((workers, (n * n + 2 * n + 2) * kernels.LANES))
+    taken = np.zeros(n + 1, np.int64)
+    on_threads(workers, lambda at: kernels.enumerate_supports(at, W, b, table, taken, integers, floats, verdicts))
+    verdicts[0] = _of_empty_support(b)
+    supports = np.flatnonzero((verdicts == kernels.STEADY) | (verdicts == kernels.ON_EDGE))
+    if len(supports) * n > _MOST:
+        raise ValueError(f"memory has {len(supports)} steady states, too many to return at once.")
+    y, definite = np.empty((len(supports), n)), np.empty(len(supports), np.int8)
+    on_threads(workers, lambda at: kernels.states_of(at, W, b, supports, integers, floats, y, definite))
     edge = verdicts[supports] == kernels.ON_EDGE
 
     verdict = np.full(len(y), "", object)

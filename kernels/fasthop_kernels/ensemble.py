@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
 from fasthop_kernels.bits import like
 from fasthop_kernels.flows import MATRIX, NONE, residual, velocity
-from fasthop_kernels.jit import kernel, parallel_kernel
+from fasthop_kernels.jit import kernel
 from fasthop_kernels.lanes import LINE, ROWS, borrow, take, wide_vectors
 from fasthop_kernels.steppers import Method, step
 from fasthop_kernels.tables import Tables, borrow_tables
@@ -24,12 +23,11 @@ from fasthop_kernels.tiles import shape_tile
 SETTLED, UNSETTLED, DIVERGED, NOT_FINITE, FALSE_MEMORY, KINK = range(6)
 
 #: Where R depends on Λ and Λ jumps, ẏ jumps too, and a trajectory can be held on the jump by slopes that point at it
-#: from both sides: it chatters, |ẏ| never falls, and so neither does the residual. Every WINDOW steps the way since an
-#: anchor is compared with the path ∫|ẏ|dt walked. A kink where it is at most the share HELD of the path; where it is
-#: more than MOVING the trajectory slides, and the anchor is set anew. Chatter strays a few steps from its anchor, so
-#: after WINDOW steps it is below MOVING, and after some more below HELD; what slides along a kink is neither.
-WINDOW = 1024
-HELD, MOVING = 1 / 1024, 1 / 256
+#: from both sides: it chatters, |ẏ| never falls, and so neither does the residual. Twice every WINDOW steps, OFFSET
+#: steps apart, a lane is compared with an anchor. Where it is more than STRAY steps of mean length ∫|ẏ|dt/steps away it
+#: moves, orbits or slides along the jump, and is anchored anew; where it has not been for PATIENCE steps it is held. So
+#: what slides by more than STRAY/PATIENCE = 1/1024 of its chatter goes on, and so do orbits of some 25 steps and more.
+WINDOW, OFFSET, STRAY, PATIENCE = 105, 61, 4, 4096
 
 _LIVE = -1  # status of a lane that goes on
 _IDLE = -1  # item of a lane without a trajectory
@@ -154,17 +152,18 @@ def _store(y: Any, lane: int, lanes: int, end: Any) -> None:
 
 
 @kernel
-def _is_held(y: Any, lane: int, lanes: int, clock: int, anchor: Any, path: Any) -> bool:
-    """Whether a lane is where its anchor is for all the path, `path[0]`, it has walked since.
+def _is_held(y: Any, lane: int, lanes: int, clock: int, anchor: Any, since: Any, path: Any) -> bool:
+    """Whether a lane has stayed at its anchor, set at step `since[0]`, while it walked `path[0]`.
 
     At the first step, and where it has moved, it is anchored anew.
     """
-    way = 0.0
+    steps, way = clock - since[0], 0.0
     for i in range(anchor.size):
         way = max(way, abs(float(y[i * lanes + lane]) - float(anchor[i])))
-    if clock > 0 and way <= MOVING * path[0]:
-        return way <= HELD * path[0] and path[0] > 0
+    if clock > 0 and way * steps <= STRAY * path[0]:
+        return steps >= PATIENCE and path[0] > 0
     _store(y, lane, lanes, anchor)
+    since[0] = clock
     path[0] = 0
     return False
 
@@ -267,10 +266,11 @@ def _run_tile(
                 if lost and (status == _LIVE or status == UNSETTLED):
                     status = FALSE_MEMORY
                 if jumps and status == _LIVE:
-                    # The places of the end hold the anchor and the path until the trajectory ends.
-                    path = ends.residual[item : item + 1]
-                    if clock[lane] % WINDOW == 0:
-                        held = _is_held(tile.y, lane, lanes, clock[lane], ends.state[item], path)
+                    # The places of the end hold the anchor, its step and the path until the trajectory ends.
+                    path, since = ends.residual[item : item + 1], ends.steps[item : item + 1]
+                    phase = clock[lane] % WINDOW
+                    if phase == 0 or phase == OFFSET:
+                        held = _is_held(tile.y, lane, lanes, clock[lane], ends.state[item], since, path)
                         if held and left * left > limits.tolerance:
                             status = KINK
                     path[0] += h * tile.speed[lane]
@@ -309,7 +309,7 @@ def _run_tile(
 
 
 @kernel
-def _work(
+def work(
     worker: int,
     tables: Tables,
     method: Method,
@@ -322,7 +322,31 @@ def _work(
     integers: Any,
     ends: Ends,
 ) -> int:
-    """Do the work of one thread; return the steps paid."""
+    """Do one worker's share of integrating every start to its end; the others may work at the same time.
+
+    Parameters
+    ----------
+    worker : int
+        Which row of the workspace is its own.
+    tables, method, limits
+        The K memories, the method, and when a trajectory ends.
+    starts : float array, shape (B, N)
+        Initial states; those of memory m are `starts[first[m]:first[m + 1]]`.
+    first : int64 array, shape (K + 1,)
+    taken : int64 array, shape (K,)
+        Zeros before the first worker begins; the queues that all workers share.
+    most_lanes : int
+        Widest tile, a multiple of `lane_line`; the results do not depend on it.
+    floats, integers
+        From `tiles.workspace`; overwritten. Their first axis is the number of workers.
+    ends : Ends
+        Overwritten.
+
+    Returns
+    -------
+    int
+        Lane-steps computed, idle lanes included.
+    """
     tables, starts, first, taken = borrow_tables(tables), borrow(starts), borrow(first), borrow(taken)
     method = Method(borrow(method.ahead), borrow(method.weight))
     limits = Limits(borrow(limits.step), borrow(limits.most_steps), limits.tolerance, limits.escape)
@@ -339,44 +363,3 @@ def _work(
                 tables, memory, method, limits, starts, first, taken, most_lanes, helpers, floats, integers, ends
             )
     return paid
-
-
-@parallel_kernel
-def run(
-    tables: Tables,
-    method: Method,
-    limits: Limits,
-    starts: Any,
-    first: Any,
-    taken: Any,
-    most_lanes: int,
-    floats: Any,
-    integers: Any,
-    ends: Ends,
-    paid: Any,
-) -> None:
-    """Integrate every start to its end.
-
-    Parameters
-    ----------
-    tables, method, limits
-        The K memories, the method, and when a trajectory ends.
-    starts : float array, shape (B, N)
-        Initial states; those of memory m are `starts[first[m]:first[m + 1]]`.
-    first : int64 array, shape (K + 1,)
-    taken : int64 array, shape (K,)
-        Zeros on entry; the queues.
-    most_lanes : int
-        Widest tile, a multiple of `lane_line`; the results do not depend on it.
-    floats, integers
-        From `tiles.workspace`; overwritten. Their first axis is the number of workers.
-    ends : Ends
-        Overwritten.
-    paid : int64 array, shape (workers,)
-        Overwritten: lane-steps computed by each worker, idle lanes included.
-    """
-    workers = floats.shape[0]
-    for worker in prange(workers):
-        paid[worker] = _work(
-            np.int64(worker), tables, method, limits, starts, first, taken, most_lanes, floats, integers, ends
-        )

@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import prange
 
-from fasthop_kernels.jit import kernel, parallel_kernel
+from fasthop_kernels.jit import kernel
 from fasthop_kernels.lanes import LINE, borrow, take, wide_vectors
 
 #: What a support holds: no steady state; one; one with a dead neuron at 0; or I − W_σσ is singular, and nothing or a
@@ -222,10 +221,30 @@ def _solve(W: Any, b: Any, size: int, supports: Any, integers: Any, floats: Any,
 
 
 @kernel
-def _search(W: Any, b: Any, table: Any, taken: Any, integers: Any, floats: Any, verdicts: Any) -> None:
-    """Do the work of one thread: take chunks of supports of one size until none is left."""
+def enumerate_supports(
+    worker: int, W: Any, b: Any, table: Any, taken: Any, integers: Any, floats: Any, verdicts: Any
+) -> None:
+    """Write what supports hold: one worker's share of them, while the others may work at the same time.
+
+    Parameters
+    ----------
+    worker : int
+        Which row of the buffers is its own.
+    W : float64 array, shape (N, N)
+    b : float64 array, shape (N,)
+    table : int64 array, shape (N + 1, N + 1)
+        From `binomials`.
+    taken : int64 array, shape (N + 1,)
+        Zeros before the first worker begins; the queues of the sizes, which all workers share.
+    integers : int64 array, shape (workers, (N + 5) LANES)
+        Overwritten.
+    floats : float64 array, shape (workers, (N² + 2 N + 2) LANES)
+        Overwritten.
+    verdicts : int8 array, shape (2^N,)
+        Overwritten but for the empty support, whose state is b: entry σ is what the set of neurons with bits σ holds.
+    """
     W, b, table, verdicts = borrow(W), borrow(b), borrow(table), borrow(verdicts)
-    integers, floats, taken = borrow(integers), borrow(floats), borrow(taken)
+    integers, floats, taken = borrow(integers)[worker], borrow(floats)[worker], borrow(taken)
     neurons = b.size
     supports, found = integers[:LANES], integers[LANES : 2 * LANES]
     for size in range(1, neurons + 1):
@@ -250,29 +269,6 @@ def _search(W: Any, b: Any, table: Any, taken: Any, integers: Any, floats: Any, 
                     support = _next_support(support)
 
 
-@parallel_kernel
-def enumerate_supports(W: Any, b: Any, table: Any, taken: Any, integers: Any, floats: Any, verdicts: Any) -> None:
-    """Write what every support holds.
-
-    Parameters
-    ----------
-    W : float64 array, shape (N, N)
-    b : float64 array, shape (N,)
-    table : int64 array, shape (N + 1, N + 1)
-        From `binomials`.
-    taken : int64 array, shape (N + 1,)
-        Zeros on entry; the queues of the sizes.
-    integers : int64 array, shape (workers, (N + 5) LANES)
-        Overwritten.
-    floats : float64 array, shape (workers, (N² + 2 N + 2) LANES)
-        Overwritten.
-    verdicts : int8 array, shape (2^N,)
-        Overwritten but for the empty support, whose state is b: entry σ is what the set of neurons with bits σ holds.
-    """
-    for worker in prange(integers.shape[0]):
-        _search(W, b, table, taken, integers[worker], floats[worker], verdicts)
-
-
 @kernel
 def _write(W: Any, b: Any, support: int, integers: Any, floats: Any, state: Any) -> int:
     """Write the steady state of one support; return whether I − W_σσ is positive definite."""
@@ -295,12 +291,14 @@ def _write(W: Any, b: Any, support: int, integers: Any, floats: Any, state: Any)
     return _definite(W, size, alive, floats[(2 + neurons) * LANES :])
 
 
-@parallel_kernel
-def states_of(W: Any, b: Any, supports: Any, integers: Any, floats: Any, states: Any, stable: Any) -> None:
-    """Write the steady states of supports that hold one; the other arguments are those of `enumerate_supports`.
+@kernel
+def states_of(worker: int, W: Any, b: Any, supports: Any, integers: Any, floats: Any, states: Any, stable: Any) -> None:
+    """Write the steady states of one worker's share of supports that hold one.
 
     Parameters
     ----------
+    worker, W, b, integers, floats
+        As in `enumerate_supports`.
     supports : int64 array, shape (B,)
     states : float64 array, shape (B, N)
         Overwritten.
@@ -308,7 +306,6 @@ def states_of(W: Any, b: Any, supports: Any, integers: Any, floats: Any, states:
         Overwritten: STABLE, UNSTABLE or UNDECIDED, which is an answer for symmetric W alone.
     """
     workers = integers.shape[0]
-    for worker in prange(workers):
-        first, last = supports.size * worker // workers, supports.size * (worker + 1) // workers
-        for at in range(first, last):
-            stable[at] = _write(W, b, supports[at], integers[worker], floats[worker], states[at])
+    first, last = supports.size * worker // workers, supports.size * (worker + 1) // workers
+    for at in range(first, last):
+        stable[at] = _write(W, b, supports[at], integers[worker], floats[worker], states[at])

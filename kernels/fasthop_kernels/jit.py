@@ -108,8 +108,8 @@ def _cached(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function that is called from other kernels."""
-    return _cached(numba.njit(fastmath=FASTMATH, error_model="numpy")(function))
+    """Compile a function that is called from other kernels or, with the interpreter's lock released, from a thread."""
+    return _cached(numba.njit(fastmath=FASTMATH, error_model="numpy", nogil=True)(function))
 
 
 def inner_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,5 +131,9 @@ def formula(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile an entry point whose `prange` runs on all threads."""
+    """Compile an entry point whose `prange` runs on all threads.
+
+    Numba optimises what it calls three times more than in a `kernel`. Where that is much, a `kernel` that does one
+    worker's share is the entry point instead, and Python's threads call it side by side.
+    """
     return _cached(numba.njit(fastmath=FASTMATH, error_model="numpy", parallel=True)(function))

@@ -77,22 +77,29 @@ def test_system_1_has_no_kinks():
         assert fh.settle(memory, starts).settled.all()
 
 
-def held_at(drift, jitter=1.0, windows=40):
-    """Run a chattering point, jitter to and fro and drift along, through the test of the kernel."""
-    y, anchor, path = np.zeros(8), np.zeros(2), np.zeros(1)
-    for clock in range(kernels.WINDOW * windows):
-        y[3], y[7] = jitter * (clock % 2), drift * clock  # lane 3 of 4 lanes
-        if clock % kernels.WINDOW == 0 and kernels._is_held(y, 3, 4, clock, anchor, path):
-            return clock // kernels.WINDOW
-        path[0] += jitter
+def held_at(path_of, steps=60_000):
+    """Run the first two neurons of a path, lane 3 of 4, through the test of the kernel; return when it is held."""
+    y, anchor, since, path = np.zeros(8), np.zeros(2), np.zeros(1, np.int64), np.zeros(1)
+    for clock in range(steps):
+        y[3], y[7] = path_of(clock)
+        if clock % kernels.WINDOW in (0, kernels.OFFSET) and kernels._is_held(y, 3, 4, clock, anchor, since, path):
+            return clock
+        path[0] += 1.0
     return None
 
 
-def test_what_slides_slowly_along_a_kink_is_not_held():
-    assert held_at(0.0) == 1
-    assert held_at(1 / 300) is None
-    assert held_at(1 / 900) is None
-    assert held_at(1 / 5000) is not None  # the documented limit
+def test_only_what_stays_is_held():
+    assert kernels.PATIENCE <= held_at(lambda t: (t % 2, 0)) < 2 * kernels.PATIENCE
+    # Chatter that slides along the kink, below the documented limit and above it.
+    assert held_at(lambda t: (t % 2, t / 300)) is None
+    assert held_at(lambda t: (t % 2, t / 900)) is None
+    assert held_at(lambda t: (t % 2, t / 5000)) is not None
+    # Orbits, also those that pass their anchor at one of the two.
+    for period in (105.0, 61.0, 52.5, 44.0, 61 / 2, 333.3):
+        turn, radius = 2 * np.pi / period, period / (2 * np.pi)
+        assert held_at(lambda t, w=turn, r=radius: (r * np.cos(w * t), r * np.sin(w * t))) is None
+    # Straight on.
+    assert held_at(lambda t: (t, 0)) is None
 
 
 def test_a_kink_that_is_still_approached_is_unsettled(kinky):

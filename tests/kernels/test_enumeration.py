@@ -19,10 +19,13 @@ def run(W, b, workers=2):
     integers = np.zeros((workers, (n + 5) * kernels.LANES), np.int64)
     floats = np.full((workers, (n * n + 2 * n + 2) * kernels.LANES), np.nan)
     verdicts = np.full(1 << n, -1, np.int8)
-    kernels.enumerate_supports(W, b, table_of(n), np.zeros(n + 1, np.int64), integers, floats, verdicts)
+    taken = np.zeros(n + 1, np.int64)
+    for worker in range(workers):
+        kernels.enumerate_supports(worker, W, b, table_of(n), taken, integers, floats, verdicts)
     supports = np.flatnonzero(verdicts == kernels.STEADY)
     states, definite = np.empty((len(supports), n)), np.empty(len(supports), np.int8)
-    kernels.states_of(W, b, supports, integers, floats, states, definite)
+    for worker in range(workers):
+        kernels.states_of(worker, W, b, supports, integers, floats, states, definite)
     return verdicts, supports, states, definite
 
 
@@ -101,11 +104,11 @@ n = 4
 W, b = np.full((n, n), -1.5) + 1.5 * np.eye(n), np.ones(n)
 table = np.zeros((n + 1, n + 1), np.int64)
 kernels.binomials(n, table)
-integers, floats = np.zeros((2, 9 * kernels.LANES), np.int64), np.zeros((2, 26 * kernels.LANES))
+integers, floats = np.zeros((1, 9 * kernels.LANES), np.int64), np.zeros((1, 26 * kernels.LANES))
 verdicts = np.zeros(16, np.int8)
-kernels.enumerate_supports(W, b, table, np.zeros(n + 1, np.int64), integers, floats, verdicts)
+kernels.enumerate_supports(0, W, b, table, np.zeros(n + 1, np.int64), integers, floats, verdicts)
 states, stable = np.zeros((15, n)), np.zeros(15, np.int8)
-kernels.states_of(W, b, np.arange(1, 16), integers, floats, states, stable)
+kernels.states_of(0, W, b, np.arange(1, 16), integers, floats, states, stable)
 print(verdicts.tolist(), stable.tolist(), states[14].tolist())
 """
 
