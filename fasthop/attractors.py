@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+
+from fasthop.fields import activate, arguments
+from fasthop.memory import Memory
 
 #: Two settled states are one attractor where g differs by at most this, relative to max(1, max|g|). A settled state
 #: lies within residual/rate of its attractor, so this allows rates down to a ten-thousandth at the default tolerance.
 MATCH = 1e-6
+
+#: Rows taken at a time: new memory for whole batches costs more than what is computed in it.
+_PIECE = 4096
+
+
+def g_of(memory: Memory, states: np.ndarray) -> np.ndarray:
+    """Return g at each of many states, shape (B, N): what tells attractors apart."""
+    out = np.empty_like(states)
+    for rows in _pieces(np.arange(len(states))):
+        out[rows[0] : rows[-1] + 1] = activate(memory, arguments(memory, states[rows[0] : rows[-1] + 1]))
+    return out
 
 
 def label(points: np.ndarray, settled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -34,13 +50,25 @@ def label(points: np.ndarray, settled: np.ndarray) -> tuple[np.ndarray, np.ndarr
         while left.size:
             first = left[0]
             scale = MATCH * max(1.0, float(np.abs(points[first]).max()))
-            same = np.abs(points[left] - points[first]).max(axis=1) <= scale
+            far = [np.abs(points[piece] - points[first]).max(axis=1) for piece in _pieces(left)]
+            same = np.concatenate(far) <= scale
             firsts[left[same]] = first
             left = left[~same]
     representatives, labels = np.unique(firsts[settled], return_inverse=True)
     out = np.full(len(points), -1, np.int64)
     out[settled] = labels
     return out, representatives
+
+
+def distances(points: np.ndarray, rows: np.ndarray, centres: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """Return max|point − centre| of the chosen rows; the centre of row r is `centres[nearest[r]]`."""
+    parts = [np.abs(points[piece] - centres[nearest[piece]]).max(axis=1) for piece in _pieces(rows)]
+    return np.concatenate(parts) if parts else np.empty(0, points.dtype)
+
+
+def _pieces(rows: np.ndarray) -> Iterator[np.ndarray]:
+    for at in range(0, len(rows), _PIECE):
+        yield rows[at : at + _PIECE]
 
 
 def _bundles(points: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
@@ -52,8 +80,8 @@ def _bundles(points: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
         return []
     # Any fixed direction without structure; an irrational rotation gives one.
     direction = np.modf((np.arange(points.shape[1]) + 1) * 0.6180339887498949)[0] - 0.5
-    places = (points[chosen] * direction).sum(axis=1, dtype=np.float64)
-    size = max(1.0, float(np.abs(points[chosen]).max()))
+    places = np.concatenate([points[rows] @ direction for rows in _pieces(chosen)])
+    size = max(1.0, *(float(np.abs(points[rows]).max()) for rows in _pieces(chosen)))
     # Twice the widest spread, because the projections are rounded.
     widest = 2 * MATCH * size * float(np.abs(direction).sum())
     order = np.argsort(places, kind="stable")

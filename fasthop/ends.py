@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
-from fasthop.attractors import label
+from fasthop.attractors import distances, g_of, label
 from fasthop.dead import dead_neurons
 from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
@@ -71,7 +71,7 @@ def census(memory: Memory, ends: Any, *, tolerance: float | None = None) -> pd.D
         "attractor": attractor,
         "moved": np.full(len(state), np.nan),
     }
-    columns["moved"][settled] = np.abs(state[settled] - polished[attractor[settled]]).max(axis=1)
+    columns["moved"][settled] = distances(state, np.flatnonzero(settled), polished, attractor)
 
     def spread(of_attractors: Any, of_lost: Any, missing: Any, dtype: Any) -> np.ndarray:
         out = np.full(len(state), missing, dtype)
@@ -119,15 +119,12 @@ def _ends(memory: Memory, ends: Any, tolerance: float | None) -> tuple[np.ndarra
 
 def _attractors(memory: Memory, state: np.ndarray, settled: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the attractor of every end, the first end of each, and each polished."""
-    g = np.zeros_like(state)
-    if settled.any():
-        g[settled] = activate(memory, arguments(memory, state[settled]))
-    labels, firsts = label(g, settled)
+    labels, firsts = label(g_of(memory, state), settled)
     polished = polish(memory, state[firsts]).state
     if not firsts.size:
         return labels, firsts, polished
     # What crept towards one attractor from two sides meets there.
-    merged, kept = label(activate(memory, arguments(memory, polished)), np.ones(len(firsts), bool))
+    merged, kept = label(g_of(memory, polished), np.ones(len(firsts), bool))
     return np.where(settled, merged[labels], -1), firsts[kept], np.ascontiguousarray(polished[kept])
 
 

@@ -10,7 +10,7 @@ from scipy import optimize
 
 from fasthop import checks
 from fasthop.activations import Activation, LeakyReLU, RectifiedPower, ReLU
-from fasthop.attractors import label
+from fasthop.attractors import g_of, label
 from fasthop.dead import dead_neurons
 from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
@@ -248,12 +248,8 @@ def _search(memory: Memory, starts: Any, n: int, seed: int) -> np.ndarray:
     near = np.concatenate([end.state[np.isin(end.kind, ("settled", "unsettled"))] for end in ends])
     near = near[np.abs(near).max(axis=1) < 1e9] if len(near) else near
     # Most ends are the same few: polish one of each.
-    _, which = label(_g(plain, near), np.ones(len(near), bool))
+    _, which = label(g_of(plain, near), np.ones(len(near), bool))
     polished = polish(plain, near[which], reach=_REACH)
     steady = polished.state[polished.residual <= 1e-10]
-    _, which = label(_g(plain, steady), np.ones(len(steady), bool))
+    _, which = label(g_of(plain, steady), np.ones(len(steady), bool))
     return np.asarray(steady[which])
-
-
-def _g(memory: Memory, y: np.ndarray) -> np.ndarray:
-    return activate(memory, y) if len(y) else y

@@ -12,12 +12,11 @@ import pyarrow as pa
 
 from fasthop import checks
 from fasthop.activations import as_activation, spelled_out
-from fasthop.attractors import label
+from fasthop.attractors import g_of, label
 from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import KINDS, METHODS, Ends, default_step, settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
-from fasthop.fields import activate, arguments
 from fasthop.memory import Memory
 from fasthop.patterns import Uniform
 from fasthop.statistics import wilson
@@ -85,18 +84,10 @@ SCHEMA = pa.schema(
 PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
 
 
-def _attractors(memory: Memory, ends: Ends) -> tuple[np.ndarray, np.ndarray]:
-    """Return the attractor of every end and the first end of each: matched by g, which no dead neuron is part of."""
-    g = np.zeros_like(ends.state)
-    if ends.settled.any():
-        g[ends.settled] = activate(memory, arguments(memory, ends.state[ends.settled]))
-    return label(g, ends.settled)
-
-
 def _table(memory: Memory, ends: Ends) -> dict[str, Any]:
     """Columns of one row per attractor, largest share first, then one per other kind of end that occurs."""
     total = len(ends.status)
-    labels, representatives = _attractors(memory, ends)
+    labels, representatives = label(g_of(memory, ends.state), ends.settled)
     hits = np.bincount(labels[labels >= 0], minlength=representatives.size)
     order = np.lexsort((np.arange(hits.size), -hits))
     groups = [("settled", labels == a, ends.state[representatives[a]]) for a in order]
