@@ -39,6 +39,9 @@ _KINK = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-4}
 #: Neurons above which only the largest eigenvalue is computed, by Lanczos's or Arnoldi's method.
 LARGE = 400
 
+#: Restarts of Lanczos's or Arnoldi's method; where more are needed the end of the spectrum is crowded, LAPACK faster.
+_RESTARTS = 30
+
 #: Numbers in the matrices of one batch, 8 MiB: what two threads hold in their caches is read once.
 _BATCH = 2**20
 
@@ -252,9 +255,10 @@ def _largest(matrix: np.ndarray, real: bool) -> float:
     if len(matrix) <= LARGE:
         return float((np.linalg.eigvalsh(matrix) if real else np.linalg.eigvals(matrix).real).max())
     start = np.modf((np.arange(len(matrix)) + 1) * 0.6180339887498949)[0] - 0.5
+    options = {"k": 1, "v0": start, "maxiter": _RESTARTS, "return_eigenvectors": False}
     try:
         if real:
-            return float(sparse.eigsh(matrix, k=1, which="LA", v0=start, return_eigenvectors=False)[0])
-        return float(sparse.eigs(matrix, k=1, which="LR", v0=start, return_eigenvectors=False)[0].real)
-    except sparse.ArpackNoConvergence:  # the end of the spectrum is crowded
+            return float(sparse.eigsh(matrix, which="LA", **options)[0])
+        return float(sparse.eigs(matrix, which="LR", **options)[0].real)
+    except sparse.ArpackNoConvergence:
         return float((np.linalg.eigvalsh(matrix) if real else np.linalg.eigvals(matrix).real).max())

@@ -42,7 +42,13 @@ _REACH = 0.1
 
 
 def steady_states(
-    memory: Memory, *, exact: bool | None = None, starts: Any = None, n: int | None = None, seed: int = 0
+    memory: Memory,
+    *,
+    exact: bool | None = None,
+    starts: Any = None,
+    n: int | None = None,
+    seed: int = 0,
+    dt: float | None = None,
 ) -> pd.DataFrame:
     """Return the steady states of a memory: exactly all of them for ReLU, otherwise those that a search finds.
 
@@ -66,6 +72,9 @@ def steady_states(
     n : int, optional
         How many starts to draw; 2000 by default.
     seed : int
+    dt : float, optional
+        Step of the search; by default that of `settle`. It must be given where no step is safe everywhere, as for
+        powers.
 
     Returns
     -------
@@ -90,7 +99,7 @@ def steady_states(
     if exact:
         y, verdict, degenerate = _enumerate(memory)
     else:
-        y = _search(memory, starts, _STARTS if n is None else checks.whole("n", n, least=1), seed)
+        y = _search(memory, starts, _STARTS if n is None else checks.whole("n", n, least=1), seed, dt)
         verdict = np.full(len(y), "", object)
         degenerate = np.zeros(len(y), bool)
     states = activate(memory, y.astype(memory.dtype)) if memory.variable == "u" else y.astype(memory.dtype)
@@ -234,7 +243,7 @@ def _continua(W: np.ndarray, b: np.ndarray, singular: np.ndarray) -> list[tuple[
 # --- search -----------------------------------------------------------------------------------------------------------
 
 
-def _search(memory: Memory, starts: Any, n: int, seed: int) -> np.ndarray:
+def _search(memory: Memory, starts: Any, n: int, seed: int, dt: float | None) -> np.ndarray:
     """Return the different steady y that many starts lead to."""
     layers, b = memory.layers, memory.b.astype(np.float64)
     plain = Memory(memory.weights, b, layers=layers)
@@ -243,7 +252,7 @@ def _search(memory: Memory, starts: Any, n: int, seed: int) -> np.ndarray:
         starts = Uniform(-max(width, 1.0), max(width, 1.0))
     first = starts.draw(n, memory.neurons, seed=seed) if isinstance(starts, Uniform) else starts
     flow = Memory(memory.weights, b, layers=layers, R="gradient")
-    ends = [settle(plain, first), settle(flow, first, tolerance=1e-7, t_max=1e3)]
+    ends = [settle(plain, first, dt=dt), settle(flow, first, tolerance=1e-7, t_max=1e3, dt=dt)]
     # An end that R or the clock stopped short of a steady state may still be near one.
     near = np.concatenate([end.state[np.isin(end.kind, ("settled", "unsettled"))] for end in ends])
     near = near[np.abs(near).max(axis=1) < 1e9] if len(near) else near

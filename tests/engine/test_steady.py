@@ -241,9 +241,30 @@ def test_starts_of_ones_own():
     np.testing.assert_allclose(states(table), [[1.9150080481545375]], atol=1e-9)
 
 
+def test_a_dense_associative_memory_is_searched_with_a_step_of_ones_own():
+    # y = w y² for y > 0: 0 is stable, 1/w is not, and beyond it trajectories blow up in finite time.
+    memory = fh.Memory([[0.5]], 0.0, fh.RectifiedPower(3))
+    with pytest.raises(ValueError, match="dt must be given"):
+        fh.steady_states(memory)
+    table = fh.steady_states(memory, dt=0.02, starts=np.linspace(-1, 3, 41)[:, None])
+    assert table["stable"].tolist() == [True, False]
+    np.testing.assert_allclose(states(table), [[0.0], [2.0]], atol=1e-9)
+
+
+def test_c6_a_softmax_memory_has_one_dead_direction():
+    patterns = fh.random_patterns(3, 8, seed=2)
+    W = np.block([[np.zeros((8, 8)), patterns.T], [patterns, np.zeros((3, 3))]])
+    table = fh.steady_states(fh.Memory(W, layers=[(8, "identity"), (3, "softmax")]), n=100)
+    assert table["k"].tolist() == [1] * len(table)
+    assert table["stable"].sum() == 3
+    for state in table[table["stable"]]["state"]:
+        assert np.abs(patterns @ np.sign(state[:8])).max() == 8
+
+
 @pytest.mark.parametrize(
     ("memory", "options", "words"),
     [
+        (fh.Memory(np.eye(2), variable="v"), {}, "memory must have variable = 'y' or 'u'; got 'v'"),
         (fh.Memory(np.eye(2)), {"exact": True}, "exact must be False here.*only the states of a ReLU.*got tanh"),
         (fh.Memory(np.eye(25), 0, "relu"), {"exact": True}, "exact must be False here.*at most 24 neurons.*got 25"),
         (fh.Memory(np.eye(2), 0, "relu"), {"exact": True, "n": 5}, "starts and n belong to a search"),
