@@ -194,7 +194,7 @@ class Blocks(Weights):
         for index, (i, j) in enumerate(forward + backward):
             entries = np.empty((1, sizes[i], sizes[j]))
             with all_threads():
-                random.uniforms(np.uint64(checks.seed("seed", seed)), random.BLOCK, np.array([index]), entries)
+                random.uniforms(np.uint64(checks.seed("seed", seed)), random.BLOCK, np.array([index]), 0, entries)
             blocks[i, j] = scale * np.sqrt(12 / (sizes[i] + sizes[j])) * (entries[0] - 0.5)
         return cls(sizes, blocks, tied=tied)
 
