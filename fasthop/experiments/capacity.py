@@ -247,7 +247,7 @@ def _theory(summary: pd.DataFrame) -> dict[str, float]:
         & (summary["bias"] == 0)
         & (summary["beta"] > 1)
     ]
-    return {f"N → ∞, β = {beta:g}": hebb_capacity(beta) for beta in sorted(known["beta"].unique())}
+    return {f"mean field, N → ∞, β = {beta:g}": hebb_capacity(beta) for beta in sorted(known["beta"].unique())}
 
 
 EXPERIMENT = Experiment(
