@@ -17,7 +17,7 @@ from fasthop.sweep.columns import IDENTITY, make_table
 from fasthop.sweep.errors import FolderError, TableError
 from fasthop.sweep.index import held, index_files
 from fasthop.sweep.machine import instruction_set, machine
-from fasthop.sweep.plan import plan_chunks, plan_tasks
+from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, plan_chunks, plan_tasks
 from fasthop.sweep.read import read
 from fasthop.sweep.run import run
 from fasthop.sweep.spec import spec_from_mapping
