@@ -17,7 +17,7 @@ from fasthop.sweep.columns import IDENTITY, make_table
 from fasthop.sweep.errors import FolderError, TableError
 from fasthop.sweep.index import held, index_files
 from fasthop.sweep.machine import instruction_set, machine
-from fasthop.sweep.plan import plan_chunks, plan_tasks
+from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, plan_chunks, plan_tasks
 from fasthop.sweep.read import read
 from fasthop.sweep.run import run
 from fasthop.sweep.spec import spec_from_mapping
@@ -327,9 +327,10 @@ def test_sweep_of_another_version(tmp_path, monkeypatch):
     run(spec(), tmp_path, registry=REGISTRY)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "stream_version": 0}))
-    assert "another version: schema 1, stream 0, kernel 1; this fasthop has schema 1, stream 1, kernel 1" in refused(
-        tmp_path
+    there, here = (
+        f"schema {SCHEMA_VERSION}, stream {stream}, kernel {KERNEL_VERSION}" for stream in (0, STREAM_VERSION)
     )
+    assert f"another version: {there}; this fasthop has {here}" in refused(tmp_path)
 
 
 def test_damaged_file(tmp_path):
