@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from fasthop import checks
 from fasthop.activations import as_activation, spelled_out
-from fasthop.attractors import g_of, label
 from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import KINDS, METHODS, Ends, default_step, settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.memory import Memory
 from fasthop.patterns import Uniform
+from fasthop.states.attractors import g_of, label
 from fasthop.statistics import wilson
 
 #: Share of `default_step` that basins are computed with. A coarse step moves the boundary between basins: at the

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
-from fasthop.attractors import distances, g_of, label
-from fasthop.dead import dead_neurons
 from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import KINDS, Ends
 from fasthop.fields import activate, arguments, as_states, refuse_many_or_v, relative, residuals
-from fasthop.linearisation import VERDICTS, stability
 from fasthop.memory import Memory
-from fasthop.newton import polish
+from fasthop.states.attractors import distances, g_of, label
+from fasthop.states.dead import dead_neurons
+from fasthop.states.newton import polish
+from fasthop.states.stability import VERDICTS, stability
 from fasthop.statistics import wilson
 
 #: Systems with the same steady states that a verdict is given for: the variable and R.

@@ -10,17 +10,17 @@ from scipy import optimize
 
 from fasthop import checks
 from fasthop.activations import Activation, LeakyReLU, RectifiedPower, ReLU
-from fasthop.attractors import g_of, label
-from fasthop.dead import dead_neurons
 from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import settle
 from fasthop.fields import activate, refuse_many_or_v, spans
-from fasthop.linearisation import VERDICTS, stability
 from fasthop.memory import Memory
-from fasthop.newton import polish
 from fasthop.patterns import Uniform
 from fasthop.runtime import on_threads, workers_for
+from fasthop.states.attractors import g_of, label
+from fasthop.states.dead import dead_neurons
+from fasthop.states.newton import polish
+from fasthop.states.stability import VERDICTS, stability
 from fasthop_kernels import enumeration as kernels
 from fasthop_kernels.flows import NONE
 

@@ -5,7 +5,7 @@ import pytest
 
 import fasthop as fh
 import naive
-from fasthop import linearisation as room
+from fasthop.states import stability as room
 
 RNG = np.random.default_rng(21)
 N = 6

@@ -21,11 +21,11 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import linalg as sparse
 
-from fasthop.dead import DeadNeurons, dead_neurons
 from fasthop.derivatives import drive_matrices
 from fasthop.fields import as_states, blockwise, curvature, refuse_many_or_v, relative, residuals, slopes, spans
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
+from fasthop.states.dead import DeadNeurons, dead_neurons
 from fasthop_kernels.flows import GRADIENT, NONE
 
 VERDICTS = ("stable", "unstable", "undecided", "not_steady")
