@@ -21,6 +21,7 @@ _HOMES = {
     "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "settle", "simulate"],
     "fasthop.family": ["Energy"],
     "fasthop.experiments.basins": ["basins"],
+    "fasthop.experiments.half_capacity": ["finite_size", "half_capacity"],
     "fasthop.learning": ["covariance", "hebb", "maximal_stability", "pseudo_inverse", "storkey"],
     "fasthop.linearisation": ["Stability", "stability"],
     "fasthop.memory": ["Layer", "Memory"],
