@@ -12,6 +12,7 @@ _HOMES = {
         *("RectifiedPower", "SELU", "SiLU", "Sigmoid", "SmoothLeakyReLU", "SoftThreshold", "Softmax", "Softplus"),
         *("Sphere", "Tanh"),
     ],
+    "fasthop.clamping": ["clamp"],
     "fasthop.drives": ["lyapunov", "polar"],
     "fasthop.energies": [
         "Energy",
@@ -25,6 +26,7 @@ _HOMES = {
     ],
     "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "settle", "simulate"],
     "fasthop.experiments.basins": ["basins"],
+    "fasthop.gradients": ["Gradient", "gradient"],
     "fasthop.learning": ["hebb", "pseudo_inverse"],
     "fasthop.memory": ["Layer", "Memory"],
     "fasthop.patterns": ["Uniform", "digit_images", "digit_means", "flip", "random_patterns"],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.linalg import lapack
@@ -28,27 +28,6 @@ DISC = 2.6
 
 #: Products with Jᵀ that a solver may take for a row.
 MOST = {"iteration": 100_000, "ode": 400_000, "gmres": 4_000}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Solution:
-    """Adjoints and how they were found.
-
-    Attributes
-    ----------
-    adjoint : float array, shape (B, N)
-        Where it is unsolved, as far as it came.
-    status : int8 array, shape (B,)
-        SOLVED, UNSOLVED or NOT_FINITE.
-    products : int64 array, shape (B,)
-        Products with Jᵀ; 0 for a factorisation.
-    solver : str array, shape (B,)
-    """
-
-    adjoint: np.ndarray
-    status: np.ndarray
-    products: np.ndarray
-    solver: np.ndarray
 
 
 def iteration(at: Linearised, right: np.ndarray, tolerance: float) -> kernels.Adjoints:
@@ -94,7 +73,7 @@ def choose(at: Linearised) -> np.ndarray:
     return np.where(at.spectrum.lambda_max < 1, "cholesky", "lu").astype(object)
 
 
-def solve(at: Linearised, right: np.ndarray, solver: str, tolerance: float) -> Solution:
+def solve(at: Linearised, right: np.ndarray, solver: str, tolerance: float) -> tuple[kernels.Adjoints, np.ndarray]:
     """Solve every row with the solver of that name, or with the ones that `choose` names and LU where those fail.
 
     Parameters
@@ -106,6 +85,11 @@ def solve(at: Linearised, right: np.ndarray, solver: str, tolerance: float) -> S
         Of `SOLVERS`, or "auto".
     tolerance : float
         Solved where max|e + Jᵀa − a| ≤ tolerance · max(max|e|, max|a|), for iteration, ode and gmres.
+
+    Returns
+    -------
+    found : kernels.Adjoints
+    solver : str array, shape (B,)
     """
     chosen = choose(at) if solver == "auto" else np.full(len(right), solver, object)
     names = dict.fromkeys(chosen)
@@ -119,7 +103,7 @@ def solve(at: Linearised, right: np.ndarray, solver: str, tolerance: float) -> S
     if solver == "auto" and rest.any():
         chosen[rest] = "lu"
         _fill(found, rest, lu(at.some(rest), right[rest], tolerance))
-    return Solution(found.state, found.status, found.products, chosen.astype(str))
+    return found, chosen.astype(str)
 
 
 def _fill(found: kernels.Adjoints, rows: np.ndarray, part: kernels.Adjoints) -> None:
@@ -161,8 +145,8 @@ def _general(at: Linearised, row: int, e: np.ndarray) -> np.ndarray | None:
         Lam = at.Lam(row)
         image = Lam @ W.T
         first = Lam @ e if inside else np.zeros(len(e))
-    _, _, solved, failed = lapack.dgesv(np.eye(len(image)) - image, first if inside else first + e[alive])
-    if failed:
+    solved = _solved(lapack.dgesv, image, first if inside else first + e[alive])
+    if solved is None:
         return None
     if inside:  # what was solved for is Λ a
         return np.asarray(e + W[alive].T @ solved)
@@ -179,8 +163,8 @@ def _positive(at: Linearised, row: int, e: np.ndarray) -> np.ndarray | None:
     inside = at.memory.variable == "u"
     part = root[:, None] * W[np.ix_(alive, alive)] * root
     first = root * (e[alive] if inside else W[alive] @ e)
-    _, solved, failed = lapack.dposv(np.eye(len(part)) - part, first)
-    if failed:
+    solved = _solved(lapack.dposv, part, first)
+    if solved is None:
         return None
     adjoint = e.copy()
     if inside:
@@ -188,3 +172,11 @@ def _positive(at: Linearised, row: int, e: np.ndarray) -> np.ndarray | None:
     else:
         adjoint[alive] += root * solved
     return adjoint
+
+
+def _solved(routine: Callable[..., tuple[Any, ...]], image: np.ndarray, right: np.ndarray) -> np.ndarray | None:
+    """Return (I − image)⁻¹ right; None where a pivot vanishes. LAPACK takes no empty matrix."""
+    if not right.size:
+        return right
+    *_, solved, failed = routine(np.eye(len(image)) - image, right)
+    return None if failed else np.asarray(solved)

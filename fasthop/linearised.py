@@ -16,7 +16,7 @@ import numpy as np
 
 from fasthop import checks
 from fasthop.activations import as_activation
-from fasthop.clamp import Clamped
+from fasthop.clamping import Clamped
 from fasthop.memory import Memory
 from fasthop.runtime import all_threads, one_blas_thread
 from fasthop_kernels import adjoint as kernels
@@ -148,7 +148,7 @@ class Linearised:
     @cached_property
     def elementwise(self) -> bool:
         """Whether Λ is diagonal."""
-        return not any(as_activation(layer.activation).blockwise for layer in self.memory.layers)
+        return bool(self.pointwise.all())
 
     @cached_property
     def slopes(self) -> np.ndarray:
@@ -160,11 +160,21 @@ class Linearised:
         """The weights that act, float64, shape (K, N, N)."""
         return self.weights.to_dense().reshape(-1, self.memory.neurons, self.memory.neurons)
 
-    def by_layer(self, function: Callable[[Any, np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return `function(activation, arguments of its layer)` side by side."""
-        parts, at = [], 0
+    @cached_property
+    def pointwise(self) -> np.ndarray:
+        """Which neurons have an elementwise g, shape (N,)."""
+        return np.repeat(
+            [not as_activation(layer.activation).blockwise for layer in self.memory.layers],
+            [layer.neurons for layer in self.memory.layers],
+        )
+
+    def by_layer(
+        self, function: Callable[[Any, np.ndarray], np.ndarray], arguments: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return `function(activation, arguments of its layer)` side by side; by default at the arguments of g."""
+        x, parts, at = self.arguments if arguments is None else arguments, [], 0
         for layer in self.memory.layers:
-            parts.append(function(as_activation(layer.activation), self.arguments[:, at : at + layer.neurons]))
+            parts.append(function(as_activation(layer.activation), x[:, at : at + layer.neurons]))
             at += layer.neurons
         return np.concatenate(parts, axis=1)
 

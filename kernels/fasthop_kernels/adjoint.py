@@ -481,6 +481,12 @@ def _grow_space(way: Way, room: Room, hessenberg: Any, lengths: Any, j: int) -> 
     return growing and j + 1 < dimensions
 
 
+@kernel
+def _keep_dimensions(problem: Problem, tile: int, lengths: Any, found: Adjoints) -> None:
+    for lane in range(lengths.size):
+        found.products[problem.tiles[tile, 1] + lane] = lengths[lane]
+
+
 # --- a tile ----------------------------------------------------------------------------------------------------------
 
 
@@ -510,7 +516,7 @@ def _solve_tile(
         elif _grow_space(way, room, way.hessenberg[first:last], whole, part - 1):
             part += 1
         elif way.hessenberg.shape[0] > 0:
-            found.products[first:last] = whole
+            _keep_dimensions(problem, tile, whole, found)
             break
         else:
             _combine(room, whole)
