@@ -29,6 +29,7 @@ _HOMES = {
     "fasthop.gradients": ["Gradient", "gradient"],
     "fasthop.learning": ["hebb", "pseudo_inverse"],
     "fasthop.memory": ["Layer", "Memory"],
+    "fasthop.optimisers": ["Adam", "SGD"],
     "fasthop.patterns": ["Uniform", "digit_images", "digit_means", "flip", "random_patterns"],
     "fasthop.random_matrices": [
         "Extremes",
@@ -47,6 +48,7 @@ _HOMES = {
     "fasthop.sweep.run": ["run"],
     "fasthop.sweep.tables": ["capacity"],
     "fasthop.tracy_widom": ["larger_cdf", "larger_moments", "larger_pdf", "tw1_cdf", "tw1_moments", "tw1_pdf"],
+    "fasthop.training": ["Fit", "fit", "respond"],
     "fasthop.weights": ["Blocks", "LowRank"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

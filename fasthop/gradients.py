@@ -352,12 +352,9 @@ def _as_given(weights: Weights, flat: np.ndarray) -> Any:
         return factors / np.sqrt(n)
     if isinstance(weights, Blocks):
         parts = {}
-        edges = np.concatenate([[0], np.cumsum(weights.sizes)]).tolist()
-        for row, column, rows, columns, at, kind, _ in weights.blocks.tolist():
-            if kind == PLAIN:
-                block = flat[..., at : at + rows * columns].reshape(*lead, rows, columns)
-                i, j = edges.index(row), edges.index(column)
-                # A tied block within a layer is symmetric, and moves as such.
-                parts[i, j] = (block + np.swapaxes(block, -1, -2)) / 2 if weights.symmetric and i == j else block
+        for (i, j), place in weights.given.items():
+            block = flat[..., place].reshape(*lead, weights.sizes[i], weights.sizes[j])
+            # A tied block within a layer is symmetric, and moves as such.
+            parts[i, j] = (block + np.swapaxes(block, -1, -2)) / 2 if weights.symmetric and i == j else block
         return parts
     return flat.reshape(*lead, n, n) if flat.shape[-1] == n * n else flat

@@ -351,8 +351,8 @@ def _image(z: Any, k: Any) -> None:
 
 
 @kernel
-def _project(x: Any, image: Any, share: Any) -> None:
-    """Take away from `image` its share of the unit vector `x`, which is written."""
+def _project(x: Any, image: Any, total: Any, share: Any) -> None:
+    """Take away from `image` its share of the unit vector `x`, and add it to `total`; `share` is overwritten."""
     wide_vectors()
     lanes = share.size
     share[:] = 0
@@ -360,6 +360,8 @@ def _project(x: Any, image: Any, share: Any) -> None:
         p, q = x[row : row + lanes], image[row : row + lanes]
         for lane in range(lanes):
             share[lane] += p[lane] * q[lane]
+    for lane in range(lanes):
+        total[lane] += share[lane]
     for row in range(0, x.size, lanes):
         p, q = x[row : row + lanes], image[row : row + lanes]
         for lane in range(lanes):
@@ -457,12 +459,15 @@ def _grow_space(way: Way, room: Room, hessenberg: Any, lengths: Any, j: int) -> 
     lanes, size, image = room.pace.size, room.y.size, room.k
     dimensions = way.dimensions
     column = room.columns[j * (dimensions + 1) * lanes : (j + 1) * (dimensions + 1) * lanes]
+    column[: (j + 2) * lanes] = 0
     _image(room.z, image)
     _length(image, room.left)
     for lane in range(lanes):
         room.left[lane] *= way.rounding
-    for i in range(j + 1):
-        _project(room.basis[i * size : (i + 1) * size], image, column[i * lanes : (i + 1) * lanes])
+    # Once is enough for a solution; the eigenvalues of a space that is all but whole need an orthogonal basis.
+    for _ in range(2 if hessenberg.shape[0] > 0 else 1):
+        for i in range(j + 1):
+            _project(room.basis[i * size : (i + 1) * size], image, column[i * lanes : (i + 1) * lanes], room.sizes)
     rest = column[(j + 1) * lanes : (j + 2) * lanes]
     _length(image, rest)
     _unit(image, rest, room.left, room.z, room.basis[(j + 1) * size : (j + 2) * size])
