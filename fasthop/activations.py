@@ -45,6 +45,11 @@ class Activation:
     invertible: ClassVar[bool] = True
 
     @property
+    def strictly_monotone(self) -> bool:
+        """Whether g is elementwise and rises everywhere, so that energy (3) exists."""
+        return self.monotone and self.invertible and not self.blockwise
+
+    @property
     def parameter(self) -> float:
         """The first parameter, a gain, slope, power or threshold, or 0 where there is none."""
         values = [getattr(self, field.name) for field in dataclasses.fields(self)]
@@ -172,6 +177,11 @@ class ReLU(Activation):
     code: ClassVar[int] = kernels.RELU
 
     @property
+    def strictly_monotone(self) -> bool:
+        """No: flat at and below 0."""
+        return False
+
+    @property
     def max_slope(self) -> float:
         """1."""
         return 1.0
@@ -193,6 +203,11 @@ class LeakyReLU(Activation):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "slope_below", checks.real("activation.slope_below", self.slope_below, least=0))
+
+    @property
+    def strictly_monotone(self) -> bool:
+        """Unless the slope below 0 is 0."""
+        return self.slope_below > 0
 
     @property
     def max_slope(self) -> float:
@@ -357,6 +372,11 @@ class RectifiedPower(Activation):
         object.__setattr__(self, "n", checks.whole("activation.n", n, least=2, most=64))
 
     @property
+    def strictly_monotone(self) -> bool:
+        """No: flat at and below 0."""
+        return False
+
+    @property
     def max_slope(self) -> float:
         """1 for n = 2, otherwise infinite."""
         return 1.0 if self.n == 2 else math.inf
@@ -368,6 +388,11 @@ class HardTanh(Activation):
 
     name: ClassVar[str] = "hard_tanh"
     code: ClassVar[int] = kernels.HARD_TANH
+
+    @property
+    def strictly_monotone(self) -> bool:
+        """No: flat outside ±1."""
+        return False
 
     @property
     def max_slope(self) -> float:
@@ -391,6 +416,11 @@ class SoftThreshold(Activation):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "threshold", checks.real("activation.threshold", self.threshold, above=0))
+
+    @property
+    def strictly_monotone(self) -> bool:
+        """No: flat around 0."""
+        return False
 
     @property
     def max_slope(self) -> float:

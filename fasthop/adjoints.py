@@ -67,7 +67,7 @@ def choose(at: Linearised) -> np.ndarray:
     if at.memory.neurons > DIRECT:
         return np.where(at.spectrum.rho <= CONTRACTIVE, "iteration", "gmres").astype(object)
     kinds = [as_activation(layer.activation) for layer in at.memory.layers]
-    definite = at.memory.symmetric and at.elementwise and all(kind.monotone for kind in kinds)
+    definite = at.memory.symmetric and at.pointwise.all() and all(kind.monotone for kind in kinds)
     if not definite:
         return np.full(len(at.states), "lu", object)
     return np.where(at.spectrum.lambda_max < 1, "cholesky", "lu").astype(object)
@@ -137,8 +137,8 @@ def _by_rows(
 def _general(at: Linearised, row: int, e: np.ndarray) -> np.ndarray | None:
     W, slopes = at.W[at.owners[row]], at.slopes[row]
     inside = at.memory.variable == "u"
-    alive = np.ones(len(e), bool) if not at.elementwise else slopes != 0
-    if at.elementwise:
+    alive = np.ones(len(e), bool) if not at.pointwise.all() else slopes != 0
+    if at.pointwise.all():
         image = slopes[alive, None] * W[np.ix_(alive, alive)].T
         first = slopes[alive] * (e[alive] if inside else W[np.ix_(~alive, alive)].T @ e[~alive])
     else:
@@ -156,7 +156,7 @@ def _general(at: Linearised, row: int, e: np.ndarray) -> np.ndarray | None:
 
 
 def _positive(at: Linearised, row: int, e: np.ndarray) -> np.ndarray | None:
-    if (at.slopes[row] < 0).any() or not at.elementwise or not at.memory.symmetric:
+    if (at.slopes[row] < 0).any() or not at.pointwise.all() or not at.memory.symmetric:
         return None
     W, alive = at.W[at.owners[row]], at.slopes[row] > 0
     root = np.sqrt(at.slopes[row][alive])

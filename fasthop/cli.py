@@ -8,10 +8,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from fasthop import __version__
-from fasthop.sweep.errors import FolderError, SpecError, TableError
+from fasthop.sweep.errors import ClusterError, FolderError, SpecError, TableError
+
+if TYPE_CHECKING:
+    from fasthop.sweep.merge import MergeReport
 
 # Everything else is imported where it is used: `fasthop --help` must not wait for numba and pandas.
 
@@ -31,8 +34,32 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("spec", metavar="SPEC", help="a TOML file")
     command.add_argument("--out", metavar="DIR", type=Path, help="the folder for its tables: new, or of the same sweep")
     command.add_argument("--threads", metavar="N", type=int, help="threads of the kernels; all cores by default")
-    command.add_argument("--dry-run", action="store_true", help="say what would be done, and create nothing")
+    command.add_argument("--shard", metavar="I/N", type=_shard, help="compute the I-th of N parts; see merge")
+    command.add_argument("--dask", metavar="ADDRESS", help="compute on the workers of this dask scheduler, or its file")
+    command.add_argument("--log-json", action="store_true", help="progress as lines of JSON on stderr")
+    command.add_argument(
+        "--dry-run", action="store_true", help="say what would be done and how long it would take, and create nothing"
+    )
     command.set_defaults(do=_run, resumable=True)
+
+    command = commands.add_parser("status", help="say how far a sweep is, with the intervals so far")
+    command.add_argument("folder", metavar="DIR", type=Path)
+    command.set_defaults(do=_status, resumable=False)
+
+    command = commands.add_parser("merge", help="put shards or copies of a sweep together")
+    command.add_argument("folders", metavar="DIR", type=Path, nargs="+")
+    command.add_argument("--out", "-o", metavar="DIR", type=Path, required=True, help="new, or of the same sweep")
+    command.set_defaults(do=_merge, resumable=False)
+
+    command = commands.add_parser("compact", help="put the files of a sweep together in few")
+    command.add_argument("folder", metavar="DIR", type=Path)
+    command.set_defaults(do=_compact, resumable=False)
+
+    command = commands.add_parser("verify", help="look for damage, duplicates and gaps, and compute a sample again")
+    command.add_argument("folder", metavar="DIR", type=Path)
+    command.add_argument("--sample", metavar="N", type=int, default=3, help="chunks to compute again; default: 3")
+    command.add_argument("--seed", metavar="S", type=int, default=0, help="which chunks; default: 0")
+    command.set_defaults(do=_verify, resumable=False)
 
     command = commands.add_parser("demo", help="run three small sweeps and print what comes out")
     command.add_argument("--out", metavar="DIR", type=Path, default=Path("runs/demo"), help="default: runs/demo")
@@ -77,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(error.problems, 2)
     except FolderError as error:
         return _say([str(error)], 2)
+    except ClusterError as error:
+        return _say([f"{error}{again}" if arguments.resumable else str(error)], 1)
     except TableError as error:
         return _say([str(error)], 1)
     except MemoryError as error:
@@ -97,13 +126,25 @@ def _say(sentences: Sequence[str], code: int) -> int:
     return code
 
 
+def _shard(text: str) -> tuple[int, int]:
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise argparse.ArgumentTypeError(f"must be I/N with 1 ≤ I ≤ N, as 1/3; got {text}.")
+    return int(index), int(count)
+
+
 def _run(arguments: argparse.Namespace) -> int:
+    from fasthop.sweep.progress import json_lines
     from fasthop.sweep.run import outlook, run
 
     if arguments.dry_run:
-        plan = outlook(arguments.spec, arguments.out)
-        total = f"tasks: {plan.tasks}, realisations: {plan.realisations}, chunks: {plan.chunks}"
-        print(f"{total}, of which still to be computed: {plan.left}")
+        plan = outlook(arguments.spec, arguments.out, shard=arguments.shard, timed=True)
+        most = ", at most" if plan.at_most else ""
+        print(f"tasks: {plan.tasks}, realisations: {plan.realisations}, chunks: {plan.chunks}{most}")
+        print(f"still to be computed: {plan.left} chunks" + (f", about {plan.rows} rows{most}" if plan.timed else ""))
+        if plan.seconds is not None:
+            chunks = "1 chunk" if plan.timed == 1 else f"{plan.timed} chunks"
+            print(f"time on this machine: about {_duration(plan.seconds)}{most}, from {chunks} timed")
         return 0
     if arguments.out is None:
         return _say(["run needs --out DIR, the folder for its tables."], 2)
@@ -114,10 +155,69 @@ def _run(arguments: argparse.Namespace) -> int:
         if not 1 <= arguments.threads <= most:
             return _say([f"--threads must be a whole number from 1 to {most}; got {arguments.threads}."], 2)
         numba.set_num_threads(arguments.threads)
-    report = run(arguments.spec, arguments.out)
+    progress = json_lines(sys.stderr) if arguments.log_json else True
+    report = run(arguments.spec, arguments.out, progress, shard=arguments.shard, dask=arguments.dask)
     done = f"{report.rows} rows in {report.chunks} chunks computed, {report.skipped} chunks were there already"
     print(f"{report.out}: {done}; {report.seconds:.1f} s.")
     return 0
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.2g} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from fasthop.sweep.status import status
+
+    found = status(arguments.folder)
+    print(found.tasks.to_string(index=False, max_rows=40, na_rep="", float_format="{:.4g}".format))
+    for run in found.runs[-5:]:
+        took = f"{run.get('seconds', 0):.1f} s, {run.get('chunks', 0)} chunks, {run.get('ended', 'running or killed')}"
+        print(f"{run['command']} of {run['started']} on {run['host']}: {took}")
+    done = found.chunks - found.left
+    print(f"{found.folder}: {done} of {found.chunks} chunks, {found.rows} rows in {found.files} files")
+    return 0
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    from fasthop.sweep.merge import merge
+
+    return _merged(merge(arguments.folders, arguments.out))
+
+
+def _compact(arguments: argparse.Namespace) -> int:
+    from fasthop.sweep.merge import compact
+
+    return _merged(compact(arguments.folder))
+
+
+def _merged(report: MergeReport) -> int:
+    print(
+        f"{report.out}: {report.rows} rows; {report.files_before} files became {report.files}; "
+        f"{report.repeated} realisations were there more than once"
+    )
+    if len(report.instruction_sets) > 1:
+        sets = ", ".join(report.instruction_sets)
+        print(
+            f"fasthop: the rows were computed with several instruction sets ({sets}): they agree in distribution, but "
+            f"one machine would not give these bits; {report.differing} repeated realisations differ in theirs",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from fasthop.sweep.verify import verify
+
+    report = verify(arguments.folder, arguments.sample, arguments.seed)
+    for note in report.notes:
+        print(f"note: {note}")
+    looked = f"{report.rows} rows in {report.files} files looked at, {report.recomputed} chunks computed again"
+    print(f"{report.folder}: {looked}; {len(report.problems) or 'no'} problem{'s' * (len(report.problems) != 1)}")
+    return _say(report.problems, 1) if report.problems else 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -140,7 +240,7 @@ def _read(arguments: argparse.Namespace) -> int:
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    from fasthop.sweep.run import plot
+    from fasthop.sweep.summary import plot
 
     print(plot(arguments.folder))
     return 0
@@ -155,7 +255,7 @@ def _info(arguments: argparse.Namespace) -> int:
     from fasthop_kernels import ensemble
     from fasthop_kernels.lanes import instruction_set
 
-    statistics = getattr(ensemble.run, "stats", None)  # a plain function under NUMBA_DISABLE_JIT
+    statistics = getattr(ensemble.work, "stats", None)  # a plain function under NUMBA_DISABLE_JIT
     cache = getattr(statistics, "cache_path", None)
     threads = numba.get_num_threads()  # starts them, which is when numba chooses its threading layer
     lines = {

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fasthop import checks
+from fasthop.family import Energy, as_energy
 from fasthop.runtime import one_blas_thread
 from fasthop.weights import Dense, Weights
-from fasthop_kernels.flows import AS_PRINTED, GRADIENT, HESSIAN, MATRIX, NONE
+from fasthop_kernels.flows import AS_PRINTED, GRADIENT, HESSIAN, MATRIX, NONE, ORTHOGONAL
+
+#: Most neurons of a memory whose R is an orthogonal factor: at this size a step of one lane takes seconds.
+MOST_ORTHOGONAL = 512
 
 #: R by name: the code of the kernels.
 CODES = {
@@ -20,6 +25,27 @@ CODES = {
     "gradient-as-printed": AS_PRINTED,
     "hessian": HESSIAN,
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class OrthogonalFactor:
+    """R(u) = O(u) of Proposition 5.2: the orthogonal factor of F(u) = O P that makes an energy decrease on system (5).
+
+    It costs O(N³) for every lane and stage, far more than the other R, and is meant for small N. O(u) jumps where
+    det F(u) changes its sign, so the flow is not continuous there and may chatter. Where F is singular the factor is
+    not unique and u uᵀ takes the place of u vᵀ for σ = 0: +1 on the null space of a symmetric F; dE/dt ≤ 0 holds, R
+    need not be regular.
+
+    Parameters
+    ----------
+    energy : {"E1", "E2", "E3"} or Energy
+        The energy that is to decrease. For E2 alone O is constant, and R = "polar" is the same and fast.
+    """
+
+    energy: str | Energy
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "energy", as_energy(self.energy, "u"))
 
 
 class Drive(NamedTuple):
@@ -33,11 +59,14 @@ class Drive(NamedTuple):
         Of `fasthop_kernels.flows`.
     matrix : Weights or None
         R where it is a matrix.
+    energy : Energy or None
+        What R was made for, where it is an orthogonal factor.
     """
 
     name: str
     code: int
-    matrix: Weights | None
+    matrix: Weights | None = None
+    energy: Energy | None = None
 
 
 def as_drive(R: Any, weights: Weights, variable: str) -> Drive:
@@ -48,13 +77,25 @@ def as_drive(R: Any, weights: Weights, variable: str) -> Drive:
     TypeError, ValueError
         Where the name is unknown, or the matrix does not fit the weights.
     """
+    if isinstance(R, OrthogonalFactor):
+        if variable != "u":
+            raise ValueError(f"R = OrthogonalFactor(…) belongs to system (5), variable = 'u'; got {variable!r}.")
+        if weights.neurons > MOST_ORTHOGONAL:
+            raise ValueError(
+                f"R = OrthogonalFactor(…) costs N³ a step and is for N ≤ {MOST_ORTHOGONAL}; got {weights.neurons}."
+            )
+        return Drive("orthogonal factor", ORTHOGONAL, energy=as_energy(R.energy, "u"))
     if R is None or isinstance(R, str):
         name = "identity" if R is None else checks.one_of("R", R, CODES)
         if name == "gradient-as-printed" and variable == "u":
             raise ValueError("R = 'gradient-as-printed' is system (9), which has variable = 'y'; got variable = 'u'.")
+        if name != "identity" and variable == "v":
+            raise ValueError(f"R must not be given with variable = 'v', the simplest model; got {name!r}.")
         if name == "polar":
             return Drive(name, MATRIX, Dense(polar(weights.to_dense())))
         return Drive(name, CODES[name], weights if name == "weights" else None)
+    if variable == "v":
+        raise ValueError("R must not be given with variable = 'v', the simplest model; got a matrix.")
     matrix = R if isinstance(R, Weights) else Dense(checks.real_array("R", R, np.float64))
     if (matrix.neurons, matrix.count) != (weights.neurons, weights.count):
         raise ValueError(f"R must be of the size of W, {weights!r}; got {matrix!r}.")
@@ -80,13 +121,17 @@ def polar(W: Any) -> np.ndarray:
     ValueError
         Where W is not symmetric.
     """
-    matrix = _symmetric(W)
+    return polar_factor(_symmetric(W))
+
+
+def polar_factor(F: np.ndarray) -> np.ndarray:
+    """Return Σ u vᵀ of F = Σ σ u vᵀ, with u uᵀ where σ = 0 up to rounding, shape (…, N, N)."""
     with one_blas_thread():
-        values, vectors = np.linalg.eigh(matrix)
-        # Rounding leaves the null space with eigenvalues of either sign.
-        null = np.abs(values) <= 1e-12 * np.abs(values).max(axis=-1, keepdims=True)
-        sign = np.where(null | (values > 0), 1.0, -1.0)
-        return np.asarray(np.matmul(vectors * sign[..., None, :], np.swapaxes(vectors, -1, -2)))
+        left, sizes, right = np.linalg.svd(F)
+        # Rounding leaves the null space with singular values of about this size.
+        null = sizes <= 1e-12 * sizes.max(axis=-1, keepdims=True)
+        right = np.where(null[..., None], np.swapaxes(left, -1, -2), right)
+        return np.asarray(np.matmul(left, right))
 
 
 def lyapunov(W: Any, Q: Any = None) -> np.ndarray:

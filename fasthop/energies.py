@@ -1,66 +1,26 @@
-"""Energies of states, their gradients, and whether they decrease; arXiv 2410.13866, equations (2), (6)–(8), (10)."""
+"""Energies of states: (2), (3), (6) and (10) of arXiv 2410.13866, and that of the simplest model of section 4."""
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from typing import Any
 
 import numpy as np
 
-from fasthop import checks
-from fasthop.activations import as_activation
+from fasthop.descent import why_not_lyapunov
+from fasthop.family import Energy, as_energy
+from fasthop.fields import as_states, owners, residuals, spans, tile_workers
 from fasthop.memory import Memory
-from fasthop.runtime import all_threads, one_blas_thread
+from fasthop.runtime import on_threads
 from fasthop_kernels import energies as kernels
-from fasthop_kernels.flows import AS_PRINTED, GRADIENT, HESSIAN, NONE
+from fasthop_kernels.flows import NONE
 from fasthop_kernels.tiles import workspace
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Energy:
-    """The family (6) of energies of system (5), α E1 + β E2 + γ E3(S), and for system (9) with α = β = 0 energy (10).
-
-    With x = W u + b and f = u − g(x): E1 = (x − b)·g − L − ½ gᵀW g, energy (2) at y = x; E2 = ½ uᵀW u − L;
-    E3 = ½ fᵀS f.
-
-    Parameters
-    ----------
-    alpha, beta, gamma : float
-    S : array_like, shape (N, N), optional
-        Symmetric; the identity by default.
-    """
-
-    alpha: float = 0.0
-    beta: float = 0.0
-    gamma: float = 0.0
-    S: Any = None
-
-    def __post_init__(self) -> None:
-        for name in ("alpha", "beta", "gamma"):
-            object.__setattr__(self, name, checks.real(name, getattr(self, name)))
-        if self.S is not None:
-            S = checks.real_array("S", self.S, np.float64, shape=("N", "N"))
-            if not np.array_equal(S, S.T):
-                raise ValueError("S must be symmetric.")
-            object.__setattr__(self, "S", S)
-
-
-#: Energies by name: (2) of system (1), E1, E2 and E3 of system (5), (10) of system (9).
-NAMED = {
-    "2": Energy(alpha=1.0),
-    "E1": Energy(alpha=1.0),
-    "E2": Energy(beta=1.0),
-    "E3": Energy(gamma=1.0),
-    "10": Energy(gamma=1.0),
-}
-_OF_Y = ("2", "10")
-
-
 def natural_energy(memory: Memory) -> str:
-    """Name the energy that was made for a memory: (2) for system (1), E3 for (5), (10) for (9)."""
-    if memory.variable == "u":
-        return "E3"
+    """Name the energy that was made for a memory: (2) for system (1), E3 for (5), (10) for (9), or "simplest"."""
+    if memory.variable != "y":
+        return "E3" if memory.variable == "u" else "simplest"
     return "2" if memory.drive.code == NONE else "10"
 
 
@@ -74,8 +34,9 @@ def energy(memory: Memory, states: Any, kind: str | Energy | None = None) -> np.
     ----------
     memory : Memory
     states : array_like, shape (B, N) or (N,); for K memories (K, B, N)
-    kind : {"2", "10"} for variable y, {"E1", "E2", "E3"} for variable u, or Energy, optional
-        By default `natural_energy`. "10" and "E3" have S = I.
+    kind : {"2", "3", "10"} for variable y, {"E1", "E2", "E3"} for u, {"simplest"} for v, or Energy, optional
+        By default `natural_energy`. "10" and "E3" have S = I. (3) is written with the integral of g⁻¹ from 0 and equals
+        (2) plus ΣL(g⁻¹(0)), which is 0 for all activations here; it exists where g is strictly monotone.
 
     Returns
     -------
@@ -92,246 +53,40 @@ def energy(memory: Memory, states: Any, kind: str | Energy | None = None) -> np.
         Where the energy is not known to decrease along trajectories of this memory, with the reason
         (`why_not_lyapunov`).
     """
-    form = _form(memory, natural_energy(memory) if kind is None else kind)
-    array, alone = _states(memory, states)
+    form = as_energy(natural_energy(memory) if kind is None else kind, memory.variable)
+    array, alone = as_states(memory, states)
+    offset = _integral_offset(memory) if kind == "3" else 0.0
     for reason in why_not_lyapunov(memory, form):
         warnings.warn(f"this energy need not decrease here: {reason}", RuntimeWarning, 2)
     flat = array.reshape(-1, memory.neurons)
-    total = np.zeros(len(flat), memory.dtype)
+    total = np.full(len(flat), offset, memory.dtype)
     for share, which in ((form.alpha, kernels.LEGENDRE), (form.beta, kernels.QUADRATIC)):
         if share:
-            total += memory.dtype.type(share) * _kernel_energy(memory, flat, array.shape, which)
+            total += memory.dtype.type(share) * _kernel_energy(memory, array, which)
     if form.gamma and form.S is None:
-        total += memory.dtype.type(form.gamma) * _kernel_energy(memory, flat, array.shape, kernels.SQUARE)
+        total += memory.dtype.type(form.gamma) * _kernel_energy(memory, array, kernels.SQUARE)
     elif form.gamma:
-        f, _ = _residuals(memory, array)
+        f, _ = residuals(memory, array)
         f = f.reshape(flat.shape).astype(np.float64)
-        total += memory.dtype.type(form.gamma / 2) * ((f @ _S(form, memory)) * f).sum(axis=1).astype(memory.dtype)
+        square = ((f @ form.weighting(memory.neurons)) * f).sum(axis=1)
+        total += memory.dtype.type(form.gamma / 2) * square.astype(memory.dtype)
     return total[0] if alone else total.reshape(array.shape[:-1])
 
 
-def residual(memory: Memory, states: Any) -> np.ndarray:
-    """Return W g(y) − y + b, or g(W u + b) − u for variable u; zero at steady states and nowhere else.
-
-    Parameters
-    ----------
-    memory : Memory
-    states : array_like, shape (B, N) or (N,); for K memories (K, B, N)
-
-    Returns
-    -------
-    float array of the shape of `states`
-    """
-    array, alone = _states(memory, states)
-    found, _ = _residuals(memory, array)
-    return found[0] if alone else found
-
-
-def energy_gradient(memory: Memory, states: Any, kind: str | Energy) -> np.ndarray:
-    """Return the gradient of an energy with respect to the state, F f of Proposition 5 for system (5).
-
-    Parameters
-    ----------
-    memory : Memory
-        One memory. For non-symmetric W the gradient of E3 and (10) is exact; that of the others needs symmetric W.
-    states : array_like, shape (B, N)
-    kind : str or Energy
-
-    Returns
-    -------
-    float64 array, shape (B, N)
-    """
-    form, F, f = _form(memory, kind), *_F(memory, states, _form(memory, kind))
-    if memory.variable == "y" and form.alpha:
-        # grad (2) = −Λ h, and h = −f here.
-        slopes = _slopes(memory, _residuals(memory, _states(memory, states)[0])[1])
-        return np.asarray(slopes * f)
-    return np.asarray(np.matmul(F, f[..., None])[..., 0])
-
-
-def lyapunov_condition(memory: Memory, states: Any, kind: str | Energy) -> np.ndarray:
-    """Return the smallest eigenvalue of RᵀF + FᵀR at every state, condition (7): dE/dt = −½ fᵀ(RᵀF + FᵀR) f.
-
-    The energy is a Lyapunov function where this is nowhere negative.
-
-    Parameters
-    ----------
-    memory : Memory
-        One memory with variable u, or with variable y for energy (10).
-    states : array_like, shape (B, N)
-    kind : str or Energy
-
-    Returns
-    -------
-    float64 array, shape (B,)
-    """
-    F, _ = _F(memory, states, _form(memory, kind))
-    R = _R(memory, states)
-    product = np.matmul(np.swapaxes(R, -1, -2), F)
-    with one_blas_thread():
-        return np.asarray(np.linalg.eigvalsh(product + np.swapaxes(product, -1, -2))[:, 0])
-
-
-def energy_hessian(memory: Memory, states: Any, kind: str | Energy) -> np.ndarray:
-    """Return the Hessian F (I − Λ W) of an energy of system (5) at steady states; condition (8) is twice this, > 0.
-
-    Parameters
-    ----------
-    memory : Memory
-        One memory with variable u.
-    states : array_like, shape (B, N)
-        Steady states; elsewhere the Hessian has further terms.
-    kind : str or Energy
-
-    Returns
-    -------
-    float64 array, shape (B, N, N)
-    """
-    if memory.variable != "u":
-        raise ValueError("memory must have variable = 'u' for condition (8); got variable = 'y'.")
-    F, _ = _F(memory, states, _form(memory, kind))
-    W = memory.W.astype(np.float64)
-    slopes = _slopes(memory, _residuals(memory, _states(memory, states)[0])[1])
-    return np.asarray(np.matmul(F, np.eye(memory.neurons) - slopes[..., None] * W))
-
-
-def numerical_abscissa(W: Any) -> float:
-    """Return ω(W), the largest eigenvalue of (W + Wᵀ)/2.
-
-    For R = Λ ≥ 0, E3 with S = I is a Lyapunov function where ω(W) max Λ ≤ 1; the spectrum of W alone does not decide.
-    """
-    matrix = checks.real_array("W", W, np.float64, shape=("N", "N"))
-    with one_blas_thread():
-        return float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1])
-
-
-def why_not_lyapunov(memory: Memory, kind: str | Energy) -> list[str]:
-    """List why an energy is not known to decrease along the trajectories of a memory; empty where it is.
-
-    Parameters
-    ----------
-    memory : Memory
-    kind : str or Energy
-    """
-    form, code = _form(memory, kind), memory.drive.code
-    reasons = []
-    kinds = [as_activation(layer.activation) for layer in memory.layers]
-    if (form.alpha or form.beta) and not memory.symmetric:
-        reasons.append("W is not symmetric.")
-    if form.alpha:
-        reasons += [f"{kind.name} is not monotone." for kind in kinds if not kind.monotone]
-        if code != NONE:
-            reasons.append(f"R = {memory.drive.name!r} turns the flow of the energy; only R = I is known to descend.")
-    if form.beta and code not in (NONE,) and memory.drive.name not in ("weights", "polar"):
-        reasons.append(f"R = {memory.drive.name!r} is not known to descend on E2; 'weights' and 'polar' do.")
-    if form.beta and code == NONE and memory.symmetric and _smallest(memory) < 0:
-        reasons.append("W is not positive semidefinite, which R = I needs for E2.")
-    if form.gamma and code == AS_PRINTED:
-        reasons.append("R = I − W Λ is the printed form of system (9); its transpose, R = 'gradient', descends.")
-    elif form.gamma and code == HESSIAN:
-        if _abscissa(memory) * max(kind.max_slope for kind in kinds) > 1:
-            reasons.append("ω(W) max Λ exceeds 1, which R = 'hessian' needs.")
-    elif form.gamma and code != GRADIENT:
-        reasons.append(f"R = {memory.drive.name!r} is not known to descend on E3; 'gradient' does.")
-    if form.gamma and form.S is not None:
-        reasons.append("S is not the identity, for which R was made.")
-    if sum(bool(share) for share in (form.alpha, form.beta, form.gamma)) > 1:
-        reasons.append("it is a combination; lyapunov_condition tells state by state.")
-    return reasons
-
-
-def _form(memory: Memory, kind: str | Energy) -> Energy:
-    if isinstance(kind, Energy):
-        if memory.variable == "y" and kind.beta:
-            raise ValueError("kind must have beta = 0 for variable = 'y': E2 is an energy of variable u.")
-        return kind
-    allowed = [name for name in NAMED if (name in _OF_Y) == (memory.variable == "y")]
-    return NAMED[checks.one_of(f"kind (for variable {memory.variable!r})", kind, allowed)]
-
-
-def _states(memory: Memory, states: Any) -> tuple[np.ndarray, bool]:
-    due: tuple[int | str, ...] = ("B", memory.neurons)
-    if memory.count is not None:
-        due = (memory.count, *due)
-    array = np.asarray(states)
-    alone = memory.count is None and array.ndim == 1
-    return checks.real_array("states", array[None] if alone else array, memory.dtype, shape=due), alone
-
-
-def _owners(memory: Memory, shape: tuple[int, ...]) -> np.ndarray:
-    return np.repeat(np.arange(memory.count or 1), shape[-2])
-
-
-def _kernel_energy(memory: Memory, flat: np.ndarray, shape: tuple[int, ...], which: int) -> np.ndarray:
+def _kernel_energy(memory: Memory, array: np.ndarray, which: int) -> np.ndarray:
+    flat = array.reshape(-1, memory.neurons)
     out = np.empty(len(flat), memory.dtype)
-    with all_threads() as workers:
-        floats, _ = workspace(memory.tables, workers)
-        kernels.energies(memory.tables, flat, _owners(memory, shape), which, floats, out)
+    tables, owner, workers = memory.tables, owners(memory, array.shape), tile_workers(flat)
+    floats, _ = workspace(tables, workers)
+    on_threads(workers, lambda worker: kernels.energies(worker, tables, flat, owner, which, floats, out))
     return out
 
 
-def _residuals(memory: Memory, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the residual and the argument of g, of the shape of the states."""
-    flat = array.reshape(-1, memory.neurons)
-    out, arguments = np.empty_like(flat), np.empty_like(flat)
-    with all_threads() as workers:
-        floats, _ = workspace(memory.tables, workers)
-        kernels.residuals(memory.tables, flat, _owners(memory, array.shape), floats, out, arguments)
-    return out.reshape(array.shape), arguments.reshape(array.shape)
-
-
-def _slopes(memory: Memory, arguments: np.ndarray) -> np.ndarray:
-    """Return the diagonal of Λ."""
-    parts, at = [], 0
-    for layer in memory.layers:
-        parts.append(as_activation(layer.activation).slope(arguments[..., at : at + layer.neurons]))
-        at += layer.neurons
-    return np.concatenate(parts, axis=-1).astype(np.float64)
-
-
-def _S(form: Energy, memory: Memory) -> np.ndarray:
-    S = np.eye(memory.neurons) if form.S is None else form.S
-    if S.shape != (memory.neurons, memory.neurons):
-        raise ValueError(f"S must have shape ({memory.neurons}, {memory.neurons}); got {S.shape}.")
-    return np.asarray(S)
-
-
-def _F(memory: Memory, states: Any, form: Energy) -> tuple[np.ndarray, np.ndarray]:
-    """Return F of Proposition 5, shape (B, N, N), and f = −residual; for variable y that of energy (10)."""
-    if memory.count is not None:
-        raise ValueError(f"memory must be one memory; got {memory.count}.")
-    found, arguments = _residuals(memory, _states(memory, states)[0])
-    slopes, W, S = _slopes(memory, arguments), memory.W.astype(np.float64), _S(form, memory)
-    f = -found.astype(np.float64)
-    if memory.variable == "y":
-        # grad ½ hᵀS h = −(I − Λ Wᵀ) S h.
-        return form.gamma * (S - np.matmul(slopes[..., None] * W.T, S)), f
-    mixed = np.matmul(W.T * slopes[:, None, :], form.alpha * W - form.gamma * S)
-    return mixed + form.beta * W + form.gamma * S, f
-
-
-def _R(memory: Memory, states: Any) -> np.ndarray:
-    """Return R at every state, shape (B, N, N)."""
-    _, arguments = _residuals(memory, _states(memory, states)[0])
-    slopes, W, n = _slopes(memory, arguments), memory.W.astype(np.float64), memory.neurons
-    if memory.drive.matrix is not None:
-        return np.broadcast_to(memory.drive.matrix.to_dense(), (len(slopes), n, n))
-    if memory.drive.code == HESSIAN:
-        return np.asarray(slopes[..., None] * np.eye(n))
-    if memory.drive.code == GRADIENT and memory.variable == "u":
-        return np.asarray(np.eye(n) - W.T * slopes[:, None, :])
-    if memory.drive.code == GRADIENT:
-        return np.asarray(np.eye(n) - slopes[..., None] * W.T)
-    if memory.drive.code == AS_PRINTED:
-        return np.asarray(np.eye(n) - W * slopes[:, None, :])
-    return np.broadcast_to(np.eye(n), (len(slopes), n, n))
-
-
-def _smallest(memory: Memory) -> float:
-    with one_blas_thread():
-        return float(np.linalg.eigvalsh(memory.W.astype(np.float64)).min())
-
-
-def _abscissa(memory: Memory) -> float:
-    W = memory.W.astype(np.float64).reshape(-1, memory.neurons, memory.neurons)
-    return max(numerical_abscissa(matrix) for matrix in W)
+def _integral_offset(memory: Memory) -> float:
+    """Return ΣL(g⁻¹(0)), energy (3) less energy (2)."""
+    total = 0.0
+    for index, (span, kind) in enumerate(spans(memory)):
+        if not kind.strictly_monotone:
+            raise ValueError(f"kind = '3' needs strictly monotone neurons; layers[{index}] is {kind.name}.")
+        total += (span.stop - span.start) * float(kind.lagrangian(kind.inverse(np.zeros(1)))[0])
+    return total

@@ -13,7 +13,7 @@ import pandas as pd
 from fasthop import checks
 from fasthop.activations import as_activation
 from fasthop.memory import Memory
-from fasthop.runtime import all_threads
+from fasthop.runtime import on_threads, workers_for
 from fasthop_kernels import ensemble as kernels
 from fasthop_kernels.lanes import MAX_LINES, lane_line
 from fasthop_kernels.steppers import EULER, RK4, Method
@@ -274,22 +274,15 @@ def integrate(
         steps=np.empty(count, np.int64),
     )
     first = np.arange(memories + 1, dtype=np.int64) * (count // memories)
-    with all_threads() as workers:
-        floats, integers = workspace(memory.tables, workers)
-        paid = np.zeros(workers, np.int64)
-        kernels.run(
-            memory.tables,
-            Method(method.ahead.astype(kind), method.weight.astype(kind)),
-            limits,
-            flat,
-            first,
-            np.zeros(memories, np.int64),
-            lanes or MAX_LINES * lane_line(kind),
-            floats,
-            integers,
-            ends,
-            paid,
-        )
+    tables, scheme = memory.tables, Method(method.ahead.astype(kind), method.weight.astype(kind))
+    taken, widest = np.zeros(memories, np.int64), lanes or MAX_LINES * lane_line(kind)
+    workers = workers_for(memories * -(-(count // memories) // lane_line(kind)))
+    floats, integers = workspace(tables, workers)
+
+    def work(worker: int) -> int:
+        return int(kernels.work(worker, tables, scheme, limits, flat, first, taken, widest, floats, integers, ends))
+
+    paid = on_threads(workers, work)
     shape = starts.shape[:-1]
     steps = ends.steps.reshape(shape)
     return Ends(
@@ -299,7 +292,7 @@ def integrate(
         time=steps * (h[0] if memory.count is None else h[:, None]),
         steps=steps,
         dt=np.array(h[0] if memory.count is None else h),
-        paid=int(paid.sum()),
+        paid=sum(paid),
     )
 
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from fasthop import checks
-from fasthop.activations import as_activation
 from fasthop.adjoints import NOT_FINITE, SOLVED, SOLVERS, solve
 from fasthop.clamping import Clamped
 from fasthop.ensemble import settle
+from fasthop.fields import activate, slopes, spans
 from fasthop.linearised import Linearised, states_of
 from fasthop.memory import Memory
 from fasthop.parameter_slopes import parameter_slopes
@@ -156,6 +156,8 @@ def gradient(
         Where states are refused, with their number by name: not finite, unsettled, unstable under the system that
         reached them, on a kink of g, or unsolved.
     """
+    if memory.variable == "v":
+        raise ValueError("memory must have variable 'y' or 'u': systems (1), (5) and (9); got 'v'.")
     found, alone = states_of(memory, "states", states)
     right, _ = states_of(memory, "cotangent", cotangent)
     if right.shape != found.shape:
@@ -212,10 +214,7 @@ def judge(at: Linearised, right: np.ndarray) -> np.ndarray:
 def _on_kink(at: Linearised) -> np.ndarray:
     """Say where g has no derivative: its slopes on the two sides of the state differ."""
     x = at.arguments
-    sides = [
-        at.by_layer(lambda kind, beside: kind.slope(beside), np.nextafter(x, np.asarray(towards, x.dtype)))
-        for towards in (-np.inf, np.inf)
-    ]
+    sides = [slopes(at.memory, np.nextafter(x, np.asarray(towards, x.dtype))) for towards in (-np.inf, np.inf)]
     jump = np.abs(sides[0] - sides[1]) > 1e-4
     return np.asarray((jump & at.pointwise).any(axis=1))
 
@@ -276,19 +275,17 @@ def derivatives(
 
     inside = memory.variable == "u"
     q = rows(between if inside else adjoint)
-    p = rows(at.states if inside else at.by_layer(lambda kind, x: kind.g(x)))
+    p = rows(at.states if inside else activate(memory, at.arguments))
     through = rows(adjoint if inside else between)
     held = None
     if isinstance(memory.weights, Clamped):
         held = given(rows(adjoint)[..., memory.weights.held])
         q = np.where(memory.weights.held, 0.0, q)
-    dparameters, start = [], 0
-    for layer in memory.layers:
-        part = slice(start, start + layer.neurons)
-        slopes = parameter_slopes(as_activation(layer.activation), at.arguments[:, part].astype(np.float64))
-        products = {name: (through[..., part] * rows(slope)).sum(axis=2) for name, slope in slopes.items()}
+    dparameters = []
+    for part, kind in spans(memory):
+        moves = parameter_slopes(kind, at.arguments[:, part].astype(np.float64))
+        products = {name: (through[..., part] * rows(move)).sum(axis=2) for name, move in moves.items()}
         dparameters.append({name: given(total(value)) for name, value in products.items()})
-        start += layer.neurons
     with one_blas_thread():
         flat = stored_gradient(at.weights, q, p, _one_by_one if per_sample else _summed)
     return {

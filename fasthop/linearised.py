@@ -15,17 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fasthop import checks
-from fasthop.activations import as_activation
 from fasthop.clamping import Clamped
+from fasthop.derivatives import drive_matrices
+from fasthop.fields import curvature, owners, relative, residuals, slopes, spans
 from fasthop.memory import Memory
-from fasthop.runtime import all_threads, one_blas_thread
+from fasthop.runtime import on_threads, one_blas_thread, workers_for
 from fasthop_kernels import adjoint as kernels
-from fasthop_kernels import energies
-from fasthop_kernels.flows import AS_PRINTED, GRADIENT, HESSIAN, NONE
+from fasthop_kernels.flows import GRADIENT, NONE
 from fasthop_kernels.lanes import LINE, lane_line
 from fasthop_kernels.steppers import EULER
 from fasthop_kernels.tables import Tables
-from fasthop_kernels.tiles import workspace
 
 #: Up to this N all eigenvalues of every J are computed; above it the outermost Ritz values of a Krylov space.
 EXACT = 32
@@ -66,14 +65,12 @@ class Linearised:
     def __init__(self, memory: Memory, states: np.ndarray) -> None:
         self.memory = memory
         self.states = states.reshape(-1, memory.neurons)
-        self.owners = np.repeat(np.arange(memory.count or 1), states.shape[-2])
+        self.owners = owners(memory, states.shape)
         self.weights = memory.weights.heard if isinstance(memory.weights, Clamped) else memory.weights
         self.tables = memory.tables._replace(blocks=self.weights.blocks, mirror=self.weights.mirror)
-        found, self.arguments = np.empty_like(self.states), np.empty_like(self.states)
-        with all_threads() as workers:
-            floats, _ = workspace(memory.tables, workers)
-            energies.residuals(memory.tables, self.states, self.owners, floats, found, self.arguments)
-        self.residual = np.abs(found).max(axis=1) / np.maximum(1, np.abs(self.states).max(axis=1))
+        found, arguments = residuals(memory, states)
+        self.arguments = arguments.reshape(self.states.shape)
+        self.residual = relative(found, states).reshape(-1)
 
     def some(self, rows: np.ndarray) -> Linearised:
         """Return the states of a mask of shape (B,), with what is known of them."""
@@ -125,22 +122,17 @@ class Linearised:
         """
         kind, lanes = self.memory.dtype, lines * lane_line(self.memory.dtype)
         method, dimensions = way.get("method", EULER), way.get("dimensions", 0)
-        with all_threads() as workers:
-            kernels.solve(
-                self.tables,
-                kernels.Way(
-                    ahead=method.ahead.astype(kind),
-                    weight=method.weight.astype(kind),
-                    steps=np.array(way.get("steps", np.ones(len(self.states))), kind),
-                    dimensions=dimensions,
-                    rounding=kind.type(32 * np.finfo(kind).eps),
-                    hessenberg=way.get("hessenberg", np.zeros((0, 0, 0), kind)),
-                ),
-                problem,
-                _buffers(self.tables, dimensions, lanes, workers),
-                np.zeros((workers, lanes), np.int64),
-                found,
-            )
+        workers, tables = workers_for(len(problem.tiles)), self.tables
+        plan = kernels.Way(
+            ahead=method.ahead.astype(kind),
+            weight=method.weight.astype(kind),
+            steps=np.array(way.get("steps", np.ones(len(self.states))), kind),
+            dimensions=dimensions,
+            rounding=kind.type(32 * np.finfo(kind).eps),
+            hessenberg=way.get("hessenberg", np.zeros((0, 0, 0), kind)),
+        )
+        floats, lengths = _buffers(tables, dimensions, lanes, workers), np.zeros((workers, lanes), np.int64)
+        on_threads(workers, lambda worker: kernels.work(worker, tables, plan, problem, floats, lengths, found))
         return found
 
     # --- J as a matrix ----------------------------------------------------------------------------------------------
@@ -153,7 +145,7 @@ class Linearised:
     @cached_property
     def slopes(self) -> np.ndarray:
         """The diagonal of Λ, float64, shape (B, N)."""
-        return self.by_layer(lambda kind, x: kind.slope(x)).astype(np.float64)
+        return slopes(self.memory, self.arguments)
 
     @cached_property
     def W(self) -> np.ndarray:
@@ -163,37 +155,20 @@ class Linearised:
     @cached_property
     def pointwise(self) -> np.ndarray:
         """Which neurons have an elementwise g, shape (N,)."""
-        return np.repeat(
-            [not as_activation(layer.activation).blockwise for layer in self.memory.layers],
-            [layer.neurons for layer in self.memory.layers],
-        )
-
-    def by_layer(
-        self, function: Callable[[Any, np.ndarray], np.ndarray], arguments: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Return `function(activation, arguments of its layer)` side by side; by default at the arguments of g."""
-        x, parts, at = self.arguments if arguments is None else arguments, [], 0
-        for layer in self.memory.layers:
-            parts.append(function(as_activation(layer.activation), x[:, at : at + layer.neurons]))
-            at += layer.neurons
-        return np.concatenate(parts, axis=1)
+        found = np.ones(self.memory.neurons, bool)
+        for span, kind in spans(self.memory):
+            found[span] = not kind.blockwise
+        return found
 
     def Lam(self, row: int) -> np.ndarray:
         """Return Λ of one state, float64, shape (N, N)."""
-        dense, at = np.diag(self.slopes[row]), 0
-        for layer in self.memory.layers:
-            kind, part = as_activation(layer.activation), slice(at, at + layer.neurons)
-            if kind.blockwise:
-                x = np.broadcast_to(self.arguments[row, part].astype(np.float64), (layer.neurons, layer.neurons))
-                dense[part, part] = kind.apply_slope(x, np.eye(layer.neurons)).T
-            at += layer.neurons
-        return dense
+        return curvature(self.memory, self.arguments[row : row + 1].astype(np.float64))[0]
 
     def jacobian(self, row: int) -> np.ndarray:
         """Return J of one state, float64, shape (N, N)."""
         W = self.W[self.owners[row]]
         inside = self.memory.variable == "u"
-        if self.elementwise:
+        if self.pointwise.all():
             slopes = self.slopes[row]
             return np.asarray(slopes[:, None] * W if inside else W * slopes)
         Lam = self.Lam(row)
@@ -236,28 +211,25 @@ class Linearised:
         memory, code = self.memory, self.memory.drive.code
         if code == GRADIENT:  # −(I − J)ᵀ(I − J)
             return np.ones(len(self.states), bool)
-        kinds = [as_activation(layer.activation) for layer in memory.layers]
+        monotone = all(kind.monotone for _, kind in spans(memory))
         # Positive 1/τ does not change the signs of eigenvalues where those of W Λ are all real.
-        if code == NONE and (memory.tau is None or (memory.symmetric and all(kind.monotone for kind in kinds))):
+        if code == NONE and (memory.tau is None or (memory.symmetric and monotone)):
             return np.asarray(self.spectrum.lambda_max < 1)
         with one_blas_thread():
             return np.array([self._decays(row) for row in range(len(self.states))])
 
     def _decays(self, row: int) -> bool:
         """Whether no eigenvalue of R (J − I) is positive; those of dead neurons may be 0 where R = Λ."""
-        memory, owner, n = self.memory, self.owners[row], self.memory.neurons
         if not np.isfinite(self.slopes[row]).all():
             return False
+        memory, owner, n = self.memory, self.owners[row], self.memory.neurons
         J = self.jacobian(row)
-        R = np.eye(n)
-        if memory.tau is not None:
-            R /= memory.tau.reshape(-1, n)[owner][:, None]
-        elif memory.drive.matrix is not None:
-            R = memory.drive.matrix.to_dense().reshape(-1, n, n)[owner]
-        elif memory.drive.code == HESSIAN:
-            R = self.Lam(row)
-        elif memory.drive.code == AS_PRINTED:
-            R = R - J
+        if memory.count is None and memory.tau is None:
+            R = drive_matrices(memory, self.states[row : row + 1])[0]
+        elif memory.tau is not None:
+            R = np.diag(1 / memory.tau.reshape(-1, n)[owner])
+        else:
+            raise ValueError(f"states of K memories with R = {memory.drive.name!r} are judged one memory at a time.")
         flow = R @ (J - np.eye(n))
         return bool(np.linalg.eigvals(flow).real.max() <= 1e-12 * max(1.0, np.abs(flow).max()))
 

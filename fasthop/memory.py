@@ -13,7 +13,8 @@ from fasthop.activations import Activation, as_activation
 from fasthop.drives import as_drive
 from fasthop.spectra import norm, smallest_eigenvalue
 from fasthop.weights import as_weights
-from fasthop_kernels.flows import HESSIAN, INSIDE, NONE, OUTSIDE
+from fasthop_kernels.flows import AROUND, HESSIAN, INSIDE, NONE, ORTHOGONAL, OUTSIDE
+from fasthop_kernels.lanes import lane_line
 from fasthop_kernels.tables import Tables
 
 
@@ -50,12 +51,14 @@ class Memory:
         g layer by layer, instead of `activation`.
     tau : array_like, shape (N,) or (K, N), or number, optional
         Time constants, positive; 1 by default. They change the way and not the steady states.
-    variable : {"y", "u"}
-        What a state is: y, or u with y = W u + b.
-    R : {"identity", "weights", "polar", "gradient", "gradient-as-printed", "hessian"}, array_like or Weights, optional
+    variable : {"y", "u", "v"}
+        What a state is: y, or u with y = W u + b; v for the simplest model of section 4, v̇ = Wᵀ g(W v + b) − v, whose
+        y = W v + b are the steady states of W Wᵀ.
+    R : {"identity", "weights", "polar", "gradient", "gradient-as-printed", "hessian"}, array_like, Weights, \
+        or OrthogonalFactor, optional
         With Λ = g′ at the argument of g: I by default; W; sign(W), +1 on its null space; I − WᵀΛ for u and I − ΛWᵀ for
         y, which make the flow the gradient flow of ½|residual|²; I − WΛ, system (9) as the paper prints it, whose
-        energy can rise; Λ; or a matrix of shape (N, N) or (K, N, N).
+        energy can rise; Λ; a matrix of shape (N, N) or (K, N, N); or the orthogonal factor made for an energy.
     dtype : float64 or float32
         In which the states are computed.
 
@@ -102,15 +105,15 @@ class Memory:
         if np.abs(self.weights.stored).max() > largest:
             raise ValueError(f"W must be at most {largest:.2g} in {self.dtype.name}; got a larger number.")
         self.symmetric = self.weights.symmetric
-        self.variable = checks.one_of("variable", variable, ("y", "u"))
+        self.variable = checks.one_of("variable", variable, ("y", "u", "v"))
         self.drive = as_drive(R, self.weights, self.variable)
         self.layers = self._layers(activation, layers)
         self.b = self._per_neuron("b", 0.0 if b is None else b, self.dtype)
         self.tau = None if tau is None else self._per_neuron("tau", tau, np.dtype(np.float64))
         if self.tau is not None and not (self.tau > 0).all():
             raise ValueError(f"tau must be positive; got {self.tau.min():g}.")
-        if self.tau is not None and (self.variable == "u" or self.drive.code != NONE):
-            raise ValueError("tau belongs to system (1); it must not be given with variable = 'u' or R.")
+        if self.tau is not None and (self.variable != "y" or self.drive.code != NONE):
+            raise ValueError(f"tau belongs to system (1); it must not be given with variable = {self.variable!r} or R.")
         self._refuse_tau_within_blocks()
 
     def _layers(self, activation: Any, layers: Any) -> tuple[Layer, ...]:
@@ -178,7 +181,7 @@ class Memory:
         rate = np.empty((k, 0)) if self.tau is None else 1.0 / self.tau.reshape(k, n)
         matrix = self.drive.matrix
         drive_blocks = np.empty((0, 7), np.int64) if matrix is None else matrix.blocks
-        drive_weights = np.empty((k, 0)) if matrix is None else matrix.stored
+        drive_weights = self._factor_parts() if matrix is None else matrix.stored
         return Tables(
             layers=np.array([[end - layer.neurons, end, kind.code] for layer, end, kind in spans], np.int64),
             parameters=np.array([kind.parameters for kind in kinds], self.dtype),
@@ -187,11 +190,24 @@ class Memory:
             bias=np.array(self.b.reshape(k, n)),  # a copy: numba types read-only arrays apart
             rate=rate.astype(self.dtype),
             mirror=self.weights.mirror,
-            system=INSIDE if self.variable == "u" else OUTSIDE,
+            system={"y": OUTSIDE, "u": INSIDE, "v": AROUND}[self.variable],
             drive=self.drive.code,
             drive_blocks=drive_blocks,
             drive_weights=np.ascontiguousarray(drive_weights, self.dtype),
+            orthogonal=None if self.drive.energy is None else True,
         )
+
+    def _factor_parts(self) -> np.ndarray:
+        """Return what `polar.turn` takes, αW − γS and βW + γS with rows of whole lines; nothing without a factor."""
+        n, k, form = self.neurons, self.count or 1, self.drive.energy
+        if form is None:
+            return np.empty((k, 0))
+        line = lane_line(self.dtype)
+        parts = np.zeros((k, 2, n, -(-n // line) * line))
+        W, S = self.weights.to_dense().reshape(k, n, n), form.weighting(n)
+        parts[:, 0, :, :n] = form.alpha * W - form.gamma * S
+        parts[:, 1, :, :n] = form.beta * W + form.gamma * S
+        return parts.reshape(k, -1)
 
     @cached_property
     def fastest_rate(self) -> np.ndarray:
@@ -199,19 +215,26 @@ class Memory:
 
         Those of the residual are 1 − λ with λ an eigenvalue of W Λ. For symmetric W and Λ ≥ 0 these are real and at
         least λ_min(W) max Λ; otherwise their size is at most ‖W‖ max Λ. Time constants divide by the smallest τ, and R
-        multiplies by its norm: at most 1 + ‖W‖ max Λ for the gradient, max Λ for the Hessian. Infinite where Λ is not
-        bounded.
+        multiplies by its norm: at most 1 + ‖W‖ max Λ for the gradient, max Λ for the Hessian, 1 for an orthogonal
+        factor. Infinite where Λ is not bounded. The simplest model has 1 − WᵀΛW, which is 1 at most for Λ ≥ 0.
         """
         kinds = [as_activation(layer.activation) for layer in self.layers]
         steepest = max(kind.max_slope for kind in kinds)
+        monotone = all(kind.monotone for kind in kinds)
+        if self.variable == "v" and monotone:
+            return np.ones(self.count or 1)
         if not np.isfinite(steepest):
             return np.full(self.count or 1, np.inf)
+        if self.variable == "v":
+            return np.asarray(1.0 + norm(self.weights) ** 2 * steepest)
         if self.drive.code == NONE:
-            real = self.symmetric and all(kind.monotone for kind in kinds)
+            real = self.symmetric and monotone
             lowest = smallest_eigenvalue(self.weights) if real else -norm(self.weights)
             rate = 1.0 - np.minimum(lowest, 0.0) * steepest
             return np.asarray(rate if self.tau is None else rate / self.tau.reshape(len(rate), -1).min(axis=1))
         full = 1.0 + norm(self.weights) * steepest
         if self.drive.matrix is not None:
             return np.asarray(full * norm(self.drive.matrix))
+        if self.drive.code == ORTHOGONAL:
+            return full
         return np.asarray(full * (steepest if self.drive.code == HESSIAN else full))

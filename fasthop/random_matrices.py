@@ -542,7 +542,7 @@ def _normals(seed: int, tag: int, realisations: Iterable[int], count: int, n: in
     ids = np.array(list(realisations), np.int64)
     out = np.empty((ids.size, count, n))
     with all_threads():
-        variates.normals(np.uint64(seed), tag, ids, out)
+        variates.normals(np.uint64(seed), tag, ids, 0, out)
     return out
 
 

@@ -1,15 +1,19 @@
-"""How kernels are called: one at a time, on the threads numba was given."""
+"""How kernels are called: on the threads numba was given; those with a `prange` one at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numba
 from threadpoolctl import threadpool_limits
 
 _lock = threading.Lock()
+
+Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
@@ -20,6 +24,23 @@ def all_threads() -> Iterator[int]:
     """
     with _lock:
         yield numba.get_num_threads()
+
+
+def workers_for(pieces: int) -> int:
+    """Return how many threads so many independent pieces of work can use."""
+    return max(1, min(int(numba.get_num_threads()), pieces))
+
+
+def on_threads(workers: int, task: Callable[[int], Result]) -> list[Result]:
+    """Run task(worker) for every worker on a thread of its own, and return what each returned.
+
+    A compiled kernel releases the interpreter's lock. Uncompiled ones run one after the other: the queue they share is
+    atomic only in compiled code.
+    """
+    if workers == 1 or numba.config.DISABLE_JIT:
+        return [task(worker) for worker in range(workers)]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(task, range(workers)))
 
 
 def one_blas_thread() -> threadpool_limits:

@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from fasthop import checks
+from fasthop.runtime import all_threads
+from fasthop_kernels import random
+
 
 def wilson(successes: Any, trials: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Return the Wilson score interval of a proportion, for independent trials.
@@ -33,26 +37,117 @@ def wilson(successes: Any, trials: Any, level: float = 0.95) -> tuple[np.ndarray
     return np.where(k == 0, 0.0, centre - half), np.where(k == n, 1.0, centre + half)
 
 
-def over_realisations(rates: Any, level: float = 0.95) -> tuple[float, float]:
-    """Return a t-interval for the mean of per-realisation rates, cut to [0, 1].
+def clopper_pearson(successes: Any, trials: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Clopper–Pearson interval of a proportion, for independent trials; arguments as in `wilson`.
 
-    Cues that share a weight matrix are not independent, so the realisation is the unit. Where all rates are 0, or all
-    are 1, their spread says nothing; the interval is then Clopper and Pearson's with one trial a realisation, which is
-    conservative. One realisation with another rate gives (0, 1).
+    It covers with at least the stated probability whatever the proportion, which is what a claim of retrieval without
+    errors needs; it is wider than Wilson's.
+
+    Notes
+    -----
+    Clopper, Pearson, Biometrika 26:404, 1934.
+    """
+    k, n = np.asarray(successes, float), np.asarray(trials, float)
+    tail = (1 - level) / 2
+    low = special.betaincinv(np.maximum(k, 1), n - k + 1, tail)
+    high = special.betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail)
+    return np.where(k == 0, 0.0, low), np.where(k == n, 1.0, high)
+
+
+def over_realisations(successes: Any, trials: Any = 1.0, level: float = 0.95) -> tuple[float, float]:
+    """Return the t-interval of a rate over realisations, cut to [0, 1].
+
+    Cues that share a weight matrix are not independent, so the realisation is the unit. The rate is that of pooled
+    counts, Σk/Σn; its variance is that of a ratio of means (linearised), the usual one where all trials are equal in
+    number. Where all rates are 0, or all are 1, their spread says nothing; the interval is then Clopper and Pearson's
+    with one trial a realisation, which is conservative. One realisation with another rate gives (0, 1).
 
     Parameters
     ----------
-    rates : array_like, shape (R,)
+    successes : array_like, shape (R,)
+        k of each realisation; rates where `trials` is left out.
+    trials : array_like, shape (R,), or number
+        n of each realisation.
     level : float
+
+    Notes
+    -----
+    W. G. Cochran, Sampling Techniques, 3rd ed., 1977, section 6.3 (ratio estimates) and 9A (clusters).
     """
-    values = np.asarray(rates, float)
-    count, mean = values.size, float(values.mean())
-    tail = (1 - level) / 2
-    if (values == 0).all():
-        return 0.0, float(1 - tail ** (1 / count))
-    if (values == 1).all():
-        return float(tail ** (1 / count)), 1.0
+    k = np.asarray(successes, float)
+    n = np.broadcast_to(np.asarray(trials, float), k.shape)
+    count, total = k.size, float(n.sum())
+    if (k == 0).all() or (k == n).all():
+        low, high = clopper_pearson(0 if (k == 0).all() else count, count, level)
+        return float(low), float(high)
     if count == 1:
         return 0.0, 1.0
-    half = float(special.stdtrit(count - 1, 1 - tail) * values.std(ddof=1) / np.sqrt(count))
-    return max(mean - half, 0.0), min(mean + half, 1.0)
+    rate = float(k.sum()) / total
+    error = np.sqrt(count / (count - 1) * np.square(k - rate * n).sum()) / total
+    half = float(special.stdtrit(count - 1, (1 + level) / 2) * error)
+    return max(rate - half, 0.0), min(rate + half, 1.0)
+
+
+def with_undecided(successes: Any, undecided: Any, trials: Any, level: float = 0.95) -> tuple[float, float]:
+    """Return an interval over realisations that holds however the undecided trials would have ended.
+
+    Its low end is that of `over_realisations` with all of them failures, its high end with all of them successes.
+
+    Parameters
+    ----------
+    successes, undecided, trials : array_like, shape (R,)
+    level : float
+    """
+    k, open_ = np.asarray(successes, float), np.asarray(undecided, float)
+    return over_realisations(k, trials, level)[0], over_realisations(k + open_, trials, level)[1]
+
+
+def bootstrap(
+    successes: Any, trials: Any = 1.0, level: float = 0.95, *, draws: int = 4000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the bootstrap interval of a rate over realisations: bias-corrected and accelerated (BCa).
+
+    Whole realisations are drawn with replacement. It follows a skew that the t-interval ignores, and needs some twenty
+    realisations. Where all rates are equal it says nothing, and `over_realisations` answers instead.
+
+    Parameters
+    ----------
+    successes, trials : as in `over_realisations`
+    level : float
+    draws : int
+        Resamples.
+    seed : int
+        The same seed gives the same interval.
+
+    Notes
+    -----
+    B. Efron, JASA 82:171, 1987.
+    """
+    k = np.asarray(successes, float)
+    n = np.broadcast_to(np.asarray(trials, float), k.shape)
+    if np.ptp(k / n) == 0:
+        return over_realisations(k, n, level)
+    rate = k.sum() / n.sum()
+    resampled = np.sort(_resampled(k, n, checks.whole("draws", draws, least=100), checks.seed("seed", seed)))
+    left_out = (k.sum() - k) / (n.sum() - n)
+    skew = left_out.mean() - left_out
+    acceleration = (skew**3).sum() / (6 * np.square(skew).sum() ** 1.5)
+    below = (np.count_nonzero(resampled < rate) + np.count_nonzero(resampled == rate) / 2) / draws
+    bias = special.ndtri(np.clip(below, 0.5 / draws, 1 - 0.5 / draws))
+    z = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(resampled, special.ndtr(bias + z / (1 - acceleration * z)))
+    return float(low), float(high)
+
+
+def _resampled(k: np.ndarray, n: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """Rates of `draws` samples of the realisations; blocks, so that memory stays small."""
+    rates = np.empty(draws)
+    block = max(1, 2**22 // k.size)
+    for start in range(0, draws, block):
+        uniform = np.empty((1, min(block, draws - start), k.size))
+        with all_threads():
+            # The block takes the place of a realisation. These numbers meet no others of the tag: they draw no starts.
+            random.uniforms(np.uint64(seed), random.START, np.array([start]), uniform)
+        chosen = (uniform[0] * k.size).astype(np.int64)
+        rates[start : start + block] = k[chosen].sum(axis=1) / n[chosen].sum(axis=1)
+    return rates

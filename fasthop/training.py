@@ -20,6 +20,7 @@ from fasthop import checks
 from fasthop.adjoints import SOLVED, SOLVERS, solve
 from fasthop.clamping import clamp
 from fasthop.ensemble import Ends, default_step, settle
+from fasthop.fields import spans
 from fasthop.files import replace_file
 from fasthop.gradients import derivatives
 from fasthop.linearised import Linearised
@@ -77,9 +78,7 @@ def respond(memory: Memory, inputs: Any, *, held: int = 0, tolerance: float = 1e
 def layer_of(memory: Memory, index: int) -> slice:
     """Return the neurons of a layer; a negative index counts from the end."""
     most = len(memory.layers)
-    place = checks.whole("layer", index, least=-most, most=most - 1) % most
-    first = sum(layer.neurons for layer in memory.layers[:place])
-    return slice(first, first + memory.layers[place].neurons)
+    return [part for part, _ in spans(memory)][checks.whole("layer", index, least=-most, most=most - 1)]
 
 
 def fit(
@@ -234,7 +233,7 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
     """Return the order of the samples in an epoch."""
     keys = np.empty((1, 1, count))
     with all_threads():
-        random.uniforms(np.uint64(seed), random.SHUFFLE, np.array([epoch]), keys)
+        random.uniforms(np.uint64(seed), random.SHUFFLE, np.array([epoch]), 0, keys)
     return np.argsort(keys[0, 0], kind="stable")
 
 
@@ -297,11 +296,7 @@ def _step(memory: Memory, held: slice) -> np.ndarray:
     """Return the default step of the neurons that are not held: those that are do not move."""
     free = np.ones(memory.neurons, bool)
     free[held] = False
-    layers, at = [], 0
-    for layer in memory.layers:
-        if at != held.start:
-            layers.append(layer)
-        at += layer.neurons
+    layers = [(part.stop - part.start, kind) for part, kind in spans(memory) if part != held]
     tau = None if memory.tau is None else memory.tau[free]
     return default_step(Memory(memory.W[np.ix_(free, free)], layers=layers, tau=tau, variable=memory.variable))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -192,26 +192,46 @@ class Blocks(Weights):
         return pair[0], pair[1]
 
     @classmethod
-    def chain(cls, sizes: Sequence[int], *, seed: int = 0, scale: float = 1.0) -> Blocks:
-        """Return tied random blocks between neighbouring layers, entries uniform in ± scale √(3/(n_i + n_j)).
+    def chain(cls, sizes: Sequence[int], *, tied: bool = True, seed: int = 0, scale: float = 1.0) -> Blocks:
+        """Return random blocks between neighbouring layers, entries uniform in ± scale √(3/(n_i + n_j)).
 
         Parameters
         ----------
         sizes : sequence of int
             At least two layers.
+        tied : bool
+            Whether W_ji is W_ijᵀ, or drawn on its own. The blocks W_{i,i+1} are the same in both.
         seed : int
         scale : float
             The entries have variance scale²/(n_i + n_j), which makes the norm of a block about `scale`.
         """
         if len(sizes) < 2:
             raise ValueError(f"sizes must name at least two layers; got {len(sizes)}.")
+        forward = [(i, i + 1) for i in range(len(sizes) - 1)]
+        backward = [] if tied else [(i + 1, i) for i in range(len(sizes) - 1)]
         blocks = {}
-        for i, pair in enumerate(itertools.pairwise(sizes)):
-            entries = np.empty((1, *pair))
+        for index, (i, j) in enumerate(forward + backward):
+            entries = np.empty((1, sizes[i], sizes[j]))
             with all_threads():
-                random.uniforms(np.uint64(checks.seed("seed", seed)), random.BLOCK, np.array([i]), entries)
-            blocks[i, i + 1] = scale * np.sqrt(12 / sum(pair)) * (entries[0] - 0.5)
-        return cls(sizes, blocks)
+                random.uniforms(np.uint64(checks.seed("seed", seed)), random.BLOCK, np.array([index]), 0, entries)
+            blocks[i, j] = scale * np.sqrt(12 / (sizes[i] + sizes[j])) * (entries[0] - 0.5)
+        return cls(sizes, blocks, tied=tied)
+
+    def with_norm(self, norm: float) -> Blocks:
+        """Return the same blocks, each scaled to this spectral norm; a block of zeros stays.
+
+        Parameters
+        ----------
+        norm : float
+            Positive.
+        """
+        goal = checks.real("norm", norm, above=0)
+        scaled = copy.copy(self)
+        scaled.stored = self.stored.copy()
+        for _, _, rows, columns, at, _, _ in self.blocks[self.blocks[:, 5] == PLAIN].tolist():
+            sizes = np.linalg.norm(self._matrix(at, rows, columns), ord=2, axis=(-2, -1))
+            scaled.stored[:, at : at + rows * columns] *= (goal / np.where(sizes > 0, sizes, 1.0))[:, None]
+        return scaled
 
 
 class LowRank(Weights):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numba
 import pytest
 
 import fasthop
-from fasthop.cli import main
+from fasthop.cli import _duration, main
 from fasthop.sweep.read import read
 from sweep.coins import COINS, REGISTRY
 
@@ -58,10 +59,55 @@ def test_run_says_what_it_did(toml, out, capsys):
 
 def test_dry_run_creates_nothing(toml, out, capsys):
     assert main(["run", toml, "--out", str(out), "--dry-run"]) == 0
-    expected = "tasks: 2, realisations: 20, chunks: 6, of which still to be computed: 6\n"
-    assert capsys.readouterr() == (expected, "")
+    output, errors = capsys.readouterr()
+    first, second, third = output.splitlines()
+    assert first == "tasks: 2, realisations: 20, chunks: 6"
+    assert second == "still to be computed: 6 chunks, about 40 rows"
+    assert third.startswith("time on this machine: about ")
+    assert third.endswith(" s, from 6 chunks timed")
+    assert errors == ""
     assert not out.exists()
     assert main(["run", toml, "--dry-run"]) == 0
+
+
+def test_shard_computes_its_part(toml, out, capsys):
+    assert main(["run", toml, "--out", str(out), "--shard", "2/3"]) == 0
+    assert " 2 chunks computed, 0 chunks were there already" in capsys.readouterr().out
+    assert main(["run", toml, "--out", str(out), "--shard", "2/3"]) == 0
+    assert " 0 chunks computed, 2 chunks were there already" in capsys.readouterr().out
+    assert main(["run", toml, "--out", str(out), "--shard", "2/3", "--dry-run"]) == 0
+    assert "still to be computed: 0 chunks\n" in capsys.readouterr().out
+
+
+def test_log_json_goes_to_stderr(toml, out, capsys):
+    assert main(["run", toml, "--out", str(out), "--log-json"]) == 0
+    events = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    assert events == ["begin", *["chunk"] * 6, "end"]
+
+
+def test_status(swept, capsys):
+    assert main(["status", str(swept)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["task_id", "task", "realisations", "left", "rate", "low", "high"]
+    assert lines[-1] == f"{swept}: 6 of 6 chunks, 40 rows in 1 files"
+    assert lines[-2].startswith("run of 20")
+    assert lines[-2].endswith(", 6 chunks, done")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0123, "0.012 s"),
+        (59, "59 s"),
+        (119, "119 s"),
+        (150, "2.5 min"),
+        (3600, "60 min"),
+        (9e4, "25 h"),
+        (2e6, "23 d"),
+    ],
+)
+def test_durations(seconds, text):
+    assert _duration(seconds) == text
 
 
 def test_threads_are_set(toml, out, monkeypatch):
@@ -114,7 +160,19 @@ def test_wrong_input_is_one_sentence(toml, tmp_path, monkeypatch, capsys, argume
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.toml"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["walk"], ["run"], ["run", "a", "--threads", "two"], ["read"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["walk"],
+        ["run"],
+        ["run", "a", "--threads", "two"],
+        ["run", "a", "--shard", "0/3"],
+        ["run", "a", "--shard", "4/3"],
+        ["read"],
+        ["merge", "a"],
+    ],
+)
 def test_wrong_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -122,6 +180,14 @@ def test_wrong_usage(arguments, capsys):
     usage, sentence = capsys.readouterr().err.strip().rsplit("\n", 1)
     assert usage.startswith("usage: fasthop")
     assert sentence.startswith("fasthop: ")
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "1/0", "-1/3", "a/b"])
+def test_shards_that_are_none(shard, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "a", f"--shard={shard}"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.endswith(f"--shard: must be I/N with 1 ≤ I ≤ N, as 1/3; got {shard}.\n")
 
 
 def test_failures_from_outside_are_one_sentence(toml, out, monkeypatch, capsys):

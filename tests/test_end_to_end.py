@@ -1,7 +1,9 @@
 """What a user does: a spec of one's own on the command line, then the tables in pandas, polars and DuckDB."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -30,6 +32,18 @@ per_realisation = 20
 realisations = 12
 tolerance = 1e-6
 """
+
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_python_example_of_the_readme_runs(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict = {}
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) >= 4
+    assert "0.6189" in capsys.readouterr().out  # ‖W‖ max Λ of the hierarchical memory
 
 
 def fasthop(*arguments):

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from fasthop import checks
 from fasthop.activations import as_activation, spelled_out
-from fasthop.energies import energy, natural_energy, why_not_lyapunov
+from fasthop.descent import why_not_lyapunov
+from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import KINDS, METHODS, Ends, default_step, settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.memory import Memory

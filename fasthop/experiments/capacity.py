@@ -18,7 +18,7 @@ from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.learning import hebb, projector
 from fasthop.memory import Memory
 from fasthop.patterns import digit_choice, digit_means, flip, random_patterns
-from fasthop.statistics import over_realisations
+from fasthop.statistics import with_undecided
 
 #: Overlap of the signs with the pattern from which on a cue counts as retrieved.
 RETRIEVED = 0.9
@@ -215,7 +215,8 @@ def _classify(kind: np.ndarray, g: np.ndarray, target: np.ndarray) -> tuple[np.n
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     """Pool the realisations of each task.
 
-    Rates are of pooled counts; `…_low` and `…_high` are 95 % intervals over realisations (`over_realisations`).
+    Rates are of pooled counts; `…_low` and `…_high` are 95 % intervals over realisations that hold however the
+    unsettled cues would have ended (`with_undecided`).
     `retrieved_worst` and `retrieved_best` count the unsettled cues as failures and as successes. `overlap` is the mean
     over retrieved cues, NaN where there are none.
     """
@@ -227,7 +228,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
         row |= {"realisations": len(group), "cues": cues}
         for name in ("retrieved", "exact"):
             row[name] = group[name].sum() / cues
-            row[f"{name}_low"], row[f"{name}_high"] = over_realisations(group[name] / group["cues"])
+            row[f"{name}_low"], row[f"{name}_high"] = with_undecided(group[name], group["unsettled"], group["cues"])
         row |= {name: group[name].sum() / cues for name in OUTCOMES[1:]}
         row["retrieved_worst"] = retrieved / cues
         row["retrieved_best"] = (retrieved + group["unsettled"].sum()) / cues
@@ -258,4 +259,6 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     )
 
 
-EXPERIMENT = Experiment("capacity", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)
+EXPERIMENT = Experiment(
+    "capacity", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot, ("retrieved", "unsettled", "cues")
+)

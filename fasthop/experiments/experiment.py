@@ -69,12 +69,16 @@ class Experiment(NamedTuple):
     per_chunk : callable
         `per_chunk(task)` is the number of realisations computed together: a function of the task alone.
     rows : callable
-        `rows(task, realisations, seed)` computes a chunk: columns of equal length, `realisation` among them. Rows of
-        one realisation do not depend on which others are in the chunk.
+        `rows(task, realisations, seed)` computes a chunk: columns of equal length, `realisation` among them, in the
+        order that was asked for. Rows of one realisation stand together and do not depend on which others are in the
+        chunk.
     summarise : callable
         Rows of any number of tasks to one row per task (capacity) or per attractor (basins).
     plot : callable
         `plot(summary, path)` writes a PNG.
+    counts : tuple of str, optional
+        Columns of integers with the successes, the undecided trials and all trials of a realisation, summed over its
+        rows: what a stopping rule and the progress of a run look at. None where trials are independent anyway.
     """
 
     name: str
@@ -85,3 +89,4 @@ class Experiment(NamedTuple):
     rows: Callable[[Task, Sequence[int], int], dict[str, np.ndarray | list[Any]]]
     summarise: Callable[[pd.DataFrame], pd.DataFrame]
     plot: Callable[[pd.DataFrame, Path], None]
+    counts: tuple[str, str, str] | None = None

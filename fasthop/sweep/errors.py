@@ -23,3 +23,7 @@ class FolderError(ValueError):
 
 class TableError(ValueError):
     """An experiment has returned other columns than it promises."""
+
+
+class ClusterError(RuntimeError):
+    """A scheduler that cannot be reached, or workers that cannot be used; one sentence says why."""

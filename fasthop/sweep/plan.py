@@ -7,12 +7,20 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from fasthop.checks import whole
 from fasthop.sweep.spec import Spec
+
+# What a task's name stands for is its numbers, so the name holds two versions, kept by hand: a digest of the sources
+# would part sweeps at every comment. `tests/sweep/test_versions.py` has the digests of some of these numbers, and fails
+# where they change and a version does not. The manifest has the digest of the kernels' sources beside them.
 
 #: Raised when the same seed gives other random numbers.
 STREAM_VERSION = 1
 
-#: Raised when the columns of a table, or what the kernels put in them, change.
+#: Raised when the same random numbers give other rows, be it in the last bit: kernels, default steps, criteria.
+KERNEL_VERSION = 1
+
+#: Raised when the columns of a table change. No part of a task's name: it is the form of its numbers, not the numbers.
 SCHEMA_VERSION = 1
 
 
@@ -42,13 +50,48 @@ class Chunk(NamedTuple):
     number : int
         Its place among all chunks of the sweep, finished ones included.
     task : TaskPlan
-    realisations : tuple of int
+    part : int
+        Its place among the chunks of its task: realisations part · per_chunk up to (part + 1) · per_chunk, cut where
+        the sweep ends.
+    realisations : sequence of int
         Those still to be computed.
     """
 
     number: int
     task: TaskPlan
-    realisations: tuple[int, ...]
+    part: int
+    realisations: Sequence[int]
+
+    @property
+    def id(self) -> str:
+        """Its name, the same in every run, shard and machine."""
+        return f"{self.task.task_id}-{self.part}"
+
+
+class Shard(NamedTuple):
+    """One of several parts of a sweep that are computed apart.
+
+    Attributes
+    ----------
+    number, total : int
+        1 ≤ number ≤ total.
+    """
+
+    number: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+    def has(self, place: int) -> bool:
+        """Say whether the part has this chunk (or task): every total-th, so that each part has large and small ones."""
+        return place % self.total == self.number - 1
+
+
+def shard(number: int, total: int) -> Shard:
+    """Check and return a part; raises TypeError and ValueError."""
+    total = whole("the number of shards", total, least=1)
+    return Shard(whole("the number of a shard", number, least=1, most=total), total)
 
 
 def plan_tasks(spec: Spec) -> list[TaskPlan]:
@@ -66,7 +109,7 @@ def task_id(spec: Spec, parameters: Mapping[str, Any]) -> str:
         "seed": spec.seed,
         "parameters": parameters,
         "stream_version": STREAM_VERSION,
-        "schema_version": SCHEMA_VERSION,
+        "kernel_version": KERNEL_VERSION,
     }
     text = json.dumps(_canonical(identity), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -80,13 +123,24 @@ def _canonical(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def parts(task: TaskPlan, realisations: int) -> int:
+    """Count the chunks of a task from nothing."""
+    return -(-realisations // task.per_chunk)
+
+
 def count_chunks(tasks: Sequence[TaskPlan], realisations: int) -> int:
     """Count the chunks of a sweep from nothing."""
-    return sum(-(-realisations // task.per_chunk) for task in tasks)
+    return sum(parts(task, realisations) for task in tasks)
+
+
+def whole_chunk(number: int, task: TaskPlan, part: int, realisations: int) -> Chunk:
+    """Return a chunk with all its realisations."""
+    start = part * task.per_chunk
+    return Chunk(number, task, part, range(start, min(start + task.per_chunk, realisations)))
 
 
 def plan_chunks(
-    tasks: Sequence[TaskPlan], realisations: int, finished: Mapping[str, Collection[int]]
+    tasks: Sequence[TaskPlan], realisations: int, finished: Mapping[str, Collection[int]] = {}
 ) -> Iterator[Chunk]:
     """Cut what is not finished into chunks.
 
@@ -101,8 +155,10 @@ def plan_chunks(
     number = 0
     for task in tasks:
         there = finished.get(task.task_id, ())
-        for start in range(0, realisations, task.per_chunk):
-            stop = min(start + task.per_chunk, realisations)
-            if missing := tuple(i for i in range(start, stop) if i not in there):
-                yield Chunk(number, task, missing)
+        for part in range(parts(task, realisations)):
+            chunk = whole_chunk(number, task, part, realisations)
+            if there:
+                chunk = chunk._replace(realisations=tuple(i for i in chunk.realisations if i not in there))
+            if chunk.realisations:
+                yield chunk
             number += 1

@@ -10,9 +10,10 @@ import pandas as pd
 import pyarrow as pa
 
 from fasthop.experiments.experiment import Experiment
+from fasthop.sweep.columns import read_table
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.spec import Registry, experiments
-from fasthop.sweep.store import read_manifest, read_table, table_files
+from fasthop.sweep.store import read_manifest, table_files
 
 
 def read(folder: str | Path, summary: bool = False, registry: Registry | None = None) -> pd.DataFrame:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import sys
+import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.experiments.experiment import Experiment
-from fasthop.sweep.plan import count_chunks, plan_chunks, plan_tasks
-from fasthop.sweep.read import experiment_of, read
-from fasthop.sweep.spec import Registry, load_spec
-from fasthop.sweep.store import check_folder, finished, make_table, open_store, parquet_bytes, replacing
+from fasthop.sweep import progress as watches
+from fasthop.sweep.agenda import Agenda, Result
+from fasthop.sweep.columns import make_table
+from fasthop.sweep.index import Held, held, index_files
+from fasthop.sweep.machine import machine
+from fasthop.sweep.plan import Chunk, TaskPlan, count_chunks, plan_tasks
+from fasthop.sweep.plan import shard as checked_shard
+from fasthop.sweep.spec import Registry, Source, Spec, load_spec
+from fasthop.sweep.store import check_folder, open_store, table_files
+from fasthop.sweep.summary import forget, refresh
+
+#: How long a timed outlook goes on timing chunks, beyond the first.
+TIMING_SECONDS = 5.0
+
+#: Computes chunks, in any order: `run` asks the agenda for them one by one, and takes each result before the next.
+Compute = Callable[[Spec, Iterable[Chunk]], Iterator[Result]]
 
 
 class RunReport(NamedTuple):
@@ -30,7 +40,7 @@ class RunReport(NamedTuple):
     chunks : int
         Chunks computed, wholly or in part.
     skipped : int
-        Chunks that were there already.
+        Chunks that were there already; those of other shards not counted.
     seconds : float
     """
 
@@ -47,36 +57,57 @@ class Outlook(NamedTuple):
     Attributes
     ----------
     tasks, chunks, realisations : int
-        In the whole sweep; realisations of all tasks together.
+        In the whole sweep, under a stopping rule at most; realisations of all tasks together.
     left : int
-        Chunks that are not there yet.
+        Chunks that this run would compute, at most.
+    rows : int, optional
+        Rows of those, estimated where a realisation may have several. None where nothing was timed.
+    seconds : float, optional
+        What those would take on this machine, estimated from timed chunks.
+    timed : int
+        How many were timed.
+    at_most : bool
+        Whether a stopping rule may do with fewer than these.
     """
 
     tasks: int
     chunks: int
     realisations: int
     left: int
+    rows: int | None = None
+    seconds: float | None = None
+    timed: int = 0
+    at_most: bool = False
 
 
 def run(
-    spec: str | Path | Mapping[str, Any], out: str | Path, progress: bool = True, registry: Registry | None = None
+    spec: Source,
+    out: str | Path,
+    progress: bool | watches.Watch = True,
+    registry: Registry | None = None,
+    shard: tuple[int, int] | None = None,
+    dask: str | None = None,
 ) -> RunReport:
     """Run a sweep, or go on with it.
 
     What `out` already holds is not computed again. Given the same spec, the table is the same to the bit however
-    often the run was interrupted, on machines with one instruction set.
+    often the run was interrupted, on however many threads, shards and machines with one instruction set.
 
     Parameters
     ----------
-    spec : path or mapping
-        A TOML file, or what such a file would hold.
+    spec : path, mapping or Spec
+        A TOML file, what such a file would hold, or a checked spec.
     out : path
         A folder, new, empty, or with the same sweep. `realisations` may differ; a larger number extends the sweep.
         Rows go to `tables/`, what the experiment makes of them to `summary.parquet` and a PNG.
-    progress : bool
-        Show a progress bar on stderr, if that is a terminal.
+    progress : bool or Watch
+        Show progress on stderr, if that is a terminal; or a watch of `fasthop.sweep.progress`.
     registry : mapping of str to Experiment, optional
         The experiments to choose from; those of fasthop by default.
+    shard : (int, int), optional
+        (i, n): compute the i-th of n parts only, 1 ≤ i ≤ n; `merge` puts them together.
+    dask : str, optional
+        Compute on the workers of this scheduler: its address, or the path of its file. Needs `fasthop[dask]`.
 
     Returns
     -------
@@ -88,91 +119,114 @@ def run(
         Before anything is created, with everything that is wrong with the spec.
     FolderError
         Where `out` holds anything else, cannot be written, or is in use.
+    ClusterError
+        Where the scheduler cannot be reached, or its workers cannot be used.
     OSError
         Where the disk is full. Finished files are kept; a new run goes on from them.
     """
-    begun, out = time.monotonic(), Path(out)
+    began, out = time.monotonic(), Path(out)
     checked = load_spec(spec, registry)
     experiment, tasks = checked.experiment, plan_tasks(checked)
-    summary_path, plot_path = out / "summary.parquet", _plot_path(out, experiment)
-    with open_store(out, checked, tasks) as store:
-        left = list(plan_chunks(tasks, checked.realisations, finished(out, experiment)))
-        if left:
-            for path in (summary_path, plot_path):  # they would not be those of the rows any more
-                path.unlink(missing_ok=True)
-        with _progress(len(left), progress and sys.stderr.isatty()) as advance:
-            for chunk in left:
-                store.add(chunk, experiment.rows(chunk.task.parameters, chunk.realisations, checked.seed))
-                advance()
-        store.flush()
-        if not (summary_path.exists() and plot_path.exists()):
-            summary = experiment.summarise(read(out))
-            with replacing(out, summary_path) as partial:
-                partial.write_bytes(parquet_bytes(pa.Table.from_pandas(summary, preserve_index=False)))
-            _write_plot(out, experiment, summary)
-    skipped = count_chunks(tasks, checked.realisations) - len(left)
-    return RunReport(out, store.rows, store.chunks, skipped, time.monotonic() - begun)
+    part = None if shard is None else checked_shard(*shard)
+    compute = here if dask is None else _on_cluster(dask)
+    watch = progress if callable(progress) else watches.on_terminal() if progress else watches.silence
+    facts = {"shard": str(part)} if part else {}
+    facts |= {"dask": dask} if dask else {}
+    with open_store(out, checked, tasks, **facts) as store:
+        agenda = Agenda(checked, tasks, _there(out, checked, tasks), part)
+        if agenda.left:
+            forget(out, experiment)
+        with watch(checked, agenda.left) as show:
+            for result in compute(checked, agenda):
+                for counted in agenda.take(result):
+                    store.add(counted)
+                chunk, counts = result.chunk, functools.partial(agenda.counts, result.chunk.task)
+                show(watches.Step(chunk.id, chunk.task, result.seconds, store.chunks, agenda.left, counts))
+        store.note()
+        if table_files(out):
+            refresh(out, experiment)
+    return RunReport(out, store.rows, store.chunks, agenda.there, time.monotonic() - began)
+
+
+def here(spec: Spec, chunks: Iterable[Chunk]) -> Iterator[Result]:
+    """Compute chunks in this process, one after the other."""
+    this = machine()
+    for chunk in chunks:
+        began = time.perf_counter()
+        columns = spec.experiment.rows(chunk.task.parameters, chunk.realisations, spec.seed)
+        seconds = time.perf_counter() - began
+        table = make_table(spec, chunk.task, chunk.realisations, columns, this["instruction_set"])
+        yield Result(chunk, table, seconds, this)
+
+
+def _on_cluster(address: str) -> Compute:
+    from fasthop.sweep.cluster import on_cluster
+
+    return on_cluster(address)
+
+
+def _there(out: Path, spec: Spec, tasks: list[TaskPlan]) -> dict[str, Held]:
+    return held(index_files(table_files(out), tasks, spec.experiment), tasks)
 
 
 def outlook(
-    spec: str | Path | Mapping[str, Any], out: str | Path | None = None, registry: Registry | None = None
+    spec: Source,
+    out: str | Path | None = None,
+    registry: Registry | None = None,
+    shard: tuple[int, int] | None = None,
+    timed: bool = False,
 ) -> Outlook:
-    """Say what `run` would do, and create nothing; parameters and errors as in `run`."""
+    """Say what `run` would do, and create nothing.
+
+    Parameters
+    ----------
+    spec, out, registry, shard : as in `run`
+    timed : bool
+        Compute some of the chunks that lack, and drop them, to estimate the time: one, and for a few seconds more,
+        spread over the plan, because tasks differ.
+    """
     checked = load_spec(spec, registry)
     tasks = plan_tasks(checked)
+    part = None if shard is None else checked_shard(*shard)
     begun = out is not None and check_folder(Path(out), checked) is not None
-    there = finished(Path(out), checked.experiment) if out is not None and begun else {}
-    left = sum(1 for _ in plan_chunks(tasks, checked.realisations, there))
+    there = _there(Path(out), checked, tasks) if out is not None and begun else {}
+    agenda = Agenda(checked, tasks, there, part)
     chunks = count_chunks(tasks, checked.realisations)
-    return Outlook(len(tasks), chunks, len(tasks) * checked.realisations, left)
+    plan = Outlook(len(tasks), chunks, len(tasks) * checked.realisations, agenda.left, at_most=checked.stop is not None)
+    return _timed(plan, checked, agenda) if timed and agenda.left else plan
 
 
-def table(spec: str | Path | Mapping[str, Any], registry: Registry | None = None) -> pd.DataFrame:
+def _timed(plan: Outlook, spec: Spec, agenda: Agenda) -> Outlook:
+    """Estimate rows and seconds from chunks in an order that is spread over the plan at every moment."""
+    lacking = list(agenda)
+    first = lacking[0]
+    spec.experiment.rows(first.task.parameters, first.realisations[:1], spec.seed)  # compiles, loads
+    began, timed, rows, realisations, seconds = time.perf_counter(), 0, 0, 0, 0.0
+    for result in here(spec, _spread(lacking)):
+        timed += 1
+        seconds += result.seconds
+        rows += result.table.num_rows
+        realisations += len(result.chunk.realisations)
+        if time.perf_counter() - began >= TIMING_SECONDS:
+            break
+    # Under a stopping rule chunks are seen in full though fewer may do: everything here is at most.
+    total = sum(len(chunk.realisations) for chunk in lacking)
+    return plan._replace(rows=round(rows * total / realisations), seconds=seconds * len(lacking) / timed, timed=timed)
+
+
+def _spread(chunks: list[Chunk]) -> Iterator[Chunk]:
+    """Yield the first chunk, then those in the middle of the largest gaps: van der Corput's order."""
+    bits = max(1, (len(chunks) - 1).bit_length())
+    for i in range(1 << bits):
+        place = int(f"{i:0{bits}b}"[::-1], 2)
+        if place < len(chunks):
+            yield chunks[place]
+
+
+def table(spec: Source, registry: Registry | None = None) -> pd.DataFrame:
     """Return the rows of a sweep without a folder: what `read` would give after `run`; arguments as in `run`."""
     checked = load_spec(spec, registry)
-    chunks = plan_chunks(plan_tasks(checked), checked.realisations, {})
-    tables = []
-    for chunk in chunks:
-        columns = checked.experiment.rows(chunk.task.parameters, chunk.realisations, checked.seed)
-        tables.append(make_table(checked, chunk.task, chunk.realisations, columns))
+    agenda = Agenda(checked, plan_tasks(checked), {})
+    tables = [counted.table for result in here(checked, agenda) for counted in agenda.take(result)]
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame
-
-
-def plot(folder: str | Path, registry: Registry | None = None) -> Path:
-    """Draw what a folder holds of its sweep by now; return the path of the PNG. Errors as in `read`."""
-    folder = Path(folder)
-    summary = read(folder, summary=True, registry=registry)
-    return _write_plot(folder, experiment_of(folder, registry), summary)
-
-
-def _plot_path(folder: Path, experiment: Experiment) -> Path:
-    return folder / f"{experiment.name}.png"
-
-
-def _write_plot(folder: Path, experiment: Experiment, summary: pd.DataFrame) -> Path:
-    path = _plot_path(folder, experiment)
-    with replacing(folder, path) as partial:
-        experiment.plot(summary, partial)
-    return path
-
-
-@contextmanager
-def _progress(chunks: int, shown: bool) -> Iterator[Callable[[], None]]:
-    """Give a function to call after every chunk."""
-    if not shown:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Task as RichTask
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: RichTask) -> Text:
-            return Text(f"{task.speed or 0.0:.3g} chunks/s")
-
-    done, left = (MofNCompleteColumn(), TextColumn("chunks")), (TimeRemainingColumn(), TextColumn("left"))
-    with Progress(BarColumn(), *done, Rate(), *left, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=chunks)
-        yield lambda: bar.advance(task)

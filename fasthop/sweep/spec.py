@@ -15,12 +15,14 @@ from typing import Any, NoReturn
 
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field
 from fasthop.sweep.errors import SpecError
+from fasthop.sweep.stop import Stop
 
 #: What the engine knows experiments by: their names.
 Registry = Mapping[str, Experiment]
 
-#: The one column that is no parameter of a task: raising it later extends the sweep.
+#: The one column that is no parameter of a task: raising it later extends the sweep. Its section takes `stop` instead.
 REALISATIONS = "realisations"
+STOP = "stop"
 
 #: More is a slip of the pen: the plan alone would fill the memory.
 MOST_TASKS = 10**6
@@ -42,16 +44,19 @@ class Spec:
         By column, in the order of the experiment's fields, what every field takes in turn.
     source : str
         The file's text, as it was written.
+    stop : Stop, optional
+        The rule that ends a task, where the number of realisations is not fixed.
     """
 
     experiment: Experiment
     seed: int
     values: Mapping[str, tuple[Any, ...]]
     source: str
+    stop: Stop | None = None
 
     @property
     def realisations(self) -> int:
-        """Realisations of every task."""
+        """Realisations of every task, at most."""
         return int(self.values[REALISATIONS][0])
 
     def combinations(self) -> Iterator[dict[str, Any]]:
@@ -65,18 +70,24 @@ class Spec:
         mapping: dict[str, Any] = {"experiment": self.experiment.name, "seed": self.seed}
         for field in self.experiment.fields:
             values = self.values[field.column]
-            if values != (None,):
+            if field.column == REALISATIONS and self.stop is not None:
+                mapping.setdefault(field.section, {})[STOP] = self.stop.to_mapping()
+            elif values != (None,):
                 mapping.setdefault(field.section, {})[field.key] = list(values) if field.swept else values[0]
         return mapping
 
 
-def load_spec(source: str | Path | Mapping[str, Any], registry: Registry | None = None) -> Spec:
+#: What a sweep can be given as.
+Source = str | Path | Mapping[str, Any] | Spec
+
+
+def load_spec(source: Source, registry: Registry | None = None) -> Spec:
     """Read and check a spec.
 
     Parameters
     ----------
-    source : path or mapping
-        A TOML file, or what such a file would hold.
+    source : path, mapping or Spec
+        A TOML file, what such a file would hold, or what this function has returned.
     registry : mapping of str to Experiment, optional
         The experiments to choose from; those of fasthop by default.
 
@@ -85,6 +96,8 @@ def load_spec(source: str | Path | Mapping[str, Any], registry: Registry | None 
     SpecError
         With everything that is wrong.
     """
+    if isinstance(source, Spec):
+        return source
     if isinstance(source, Mapping):
         return spec_from_mapping(source, registry)
     try:
@@ -115,9 +128,10 @@ def spec_from_mapping(mapping: Mapping[str, Any], registry: Registry | None = No
     experiment = _experiment(given, experiments(registry), problems)
     if experiment is None:
         raise SpecError(problems)
+    stop = _stop(given, experiment, problems)
     _refuse_unknown(given, experiment.fields, problems)
     values = {field.column: _values(field, given, problems) for field in experiment.fields}
-    spec = Spec(experiment, seed, values, source)
+    spec = Spec(experiment, seed, values, source, stop)
     if not problems:
         problems += _too_many(spec)
     if not problems:
@@ -197,11 +211,12 @@ def _path(field: Field) -> str:
 def _refuse_unknown(given: Mapping[str, Any], fields: Sequence[Field], problems: list[str]) -> None:
     sections = list(dict.fromkeys(field.section for field in fields))
     paths = ["experiment", "seed", *map(_path, fields)]
+    meant = [*paths, *(f"{field.section}.{STOP}" for field in fields if field.column == REALISATIONS)]
 
     def no_such_key(path: str) -> str:
         key = path.rpartition(".")[2]
         elsewhere = [known for known in paths if known.rpartition(".")[2] == key]  # right key, wrong section
-        return f"{path} is no key of this experiment{_meant(elsewhere[0] if elsewhere else path, paths)}"
+        return f"{path} is no key of this experiment{_meant(elsewhere[0] if elsewhere else path, meant)}"
 
     for name, section in given.items():
         if name in ("experiment", "seed"):
@@ -214,6 +229,57 @@ def _refuse_unknown(given: Mapping[str, Any], fields: Sequence[Field], problems:
             problems.append(f"{name} is no section of this experiment{_meant(name, sections)}")
         else:
             problems.append(no_such_key(name))
+
+
+_STOP_FIELDS = {
+    "half_width": Field("", "half_width", "half_width", float, None, False, least=1e-6, most=0.5),
+    "failures": Field("", "failures", "failures", int, None, False, least=1),
+    "min": Field("", "min", "min", int, None, False, least=2),
+    "max": Field("", "max", "max", int, None, False, least=2),
+}
+
+
+def _stop(given: dict[str, Any], experiment: Experiment, problems: list[str]) -> Stop | None:
+    """Take the rule out of the section of the number of realisations, and put its largest number there instead."""
+    field = next(field for field in experiment.fields if field.column == REALISATIONS)
+    section, path = given.get(field.section), f"{field.section}.{STOP}"
+    if not isinstance(section, dict) or section.get(STOP) is None:
+        return None
+    table = section[STOP]
+    given[field.section] = section = {key: value for key, value in section.items() if key != STOP}
+    if experiment.counts is None:
+        problems.append(f"{path} is no key of {experiment.name}, whose trials are independent: give {_path(field)}.")
+    if section.get(field.key) is not None:
+        problems.append(f"{path} and {_path(field)} exclude each other; got both.")
+    if not isinstance(table, dict):
+        due = "a table { half_width = …, failures = …, min = …, max = … }, of half_width and failures at least one"
+        problems.append(f"{path} must be {due}; got {_shown(table)}.")
+        table = {}
+    else:
+        paths = [f"{path}.{key}" for key in _STOP_FIELDS]
+        problems += [
+            f"{path}.{key} is no key of a rule{_meant(f'{path}.{key}', paths)}"
+            for key in sorted(table.keys() - _STOP_FIELDS)
+        ]
+        if table.get("half_width") is None and table.get("failures") is None:
+            problems.append(f"{path} must have half_width or failures, or both.")
+        problems += [
+            f"{path}.{key} is missing; it must be {_allowed(_STOP_FIELDS[key])}."
+            for key in ("min", "max")
+            if table.get(key) is None
+        ]
+    values: dict[str, Any] = {}
+    for key, part in _STOP_FIELDS.items():
+        if table.get(key) is not None:
+            try:
+                (values[key],) = _parse_number(part, f"{path}.{key}", table[key])
+            except _RefusedError as problem:
+                problems.append(str(problem))
+    least, most = values.get("min", 2), values.get("max", 2)
+    if "min" in values and "max" in values and most < least:
+        problems.append(f"{path}.max must be at least {least}, the min; got {most}.")
+    section[field.key] = most
+    return Stop(least, most, values.get("half_width"), values.get("failures"))
 
 
 def _too_many(spec: Spec) -> list[str]:

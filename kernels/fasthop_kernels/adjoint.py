@@ -15,13 +15,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
 from fasthop_kernels.activations import LAYER_NORM, SOFTMAX
 from fasthop_kernels.bits import like
 from fasthop_kernels.blockwise import normal_apply, softmax_apply
 from fasthop_kernels.flows import OUTSIDE
-from fasthop_kernels.jit import inner_kernel, kernel, parallel_kernel
+from fasthop_kernels.jit import inner_kernel, kernel
 from fasthop_kernels.lanes import LINE, borrow, take, wide_vectors
 from fasthop_kernels.products import add_weights, largest_rank
 from fasthop_kernels.tables import Tables, borrow_tables
@@ -530,8 +529,21 @@ def _solve_tile(
 
 
 @kernel
-def _work(worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, lengths: Any, found: Adjoints) -> None:
-    """Do the work of one thread."""
+def work(worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, lengths: Any, found: Adjoints) -> None:
+    """Solve a = Jᵀa + e for the tiles that one thread takes, or find the Hessenberg matrices of I − Jᵀ.
+
+    Parameters
+    ----------
+    worker : int
+    tables : Tables
+    way : Way
+    problem : Problem
+    floats : float array, shape (workers, room_size), for the widest tile
+    lengths : int64 array, shape (workers, lanes), for the widest tile
+        Overwritten, as is `floats`.
+    found : Adjoints
+        Overwritten.
+    """
     tables, floats, lengths = borrow_tables(tables), borrow(floats)[worker], borrow(lengths)[worker]
     ahead, weight, steps = borrow(way.ahead), borrow(way.weight), borrow(way.steps)
     way = Way(ahead, weight, steps, way.dimensions, way.rounding, borrow(way.hessenberg))
@@ -555,22 +567,3 @@ def _work(worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, 
     while tile < problem.tiles.shape[0]:
         _solve_tile(tables, way, problem, tile, floats, lengths, found)
         tile = take(problem.queue, 0)
-
-
-@parallel_kernel
-def solve(tables: Tables, way: Way, problem: Problem, floats: Any, lengths: Any, found: Adjoints) -> None:
-    """Solve a = Jᵀa + e for every row, or find the Hessenberg matrices of I − Jᵀ.
-
-    Parameters
-    ----------
-    tables : Tables
-    way : Way
-    problem : Problem
-    floats : float array, shape (workers, room_size), for the widest tile
-    lengths : int64 array, shape (workers, lanes), for the widest tile
-        Overwritten, as is `floats`.
-    found : Adjoints
-        Overwritten.
-    """
-    for worker in prange(floats.shape[0]):
-        _work(np.int64(worker), tables, way, problem, floats, lengths, found)

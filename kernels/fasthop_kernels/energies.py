@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import prange
-
 from fasthop_kernels.activations import integrate, transform
-from fasthop_kernels.flows import OUTSIDE, residual
-from fasthop_kernels.jit import kernel, parallel_kernel
+from fasthop_kernels.flows import AROUND, OUTSIDE, residual
+from fasthop_kernels.jit import kernel
 from fasthop_kernels.lanes import LINE, MAX_LINES
 from fasthop_kernels.products import add_weights
 from fasthop_kernels.tables import Tables
 from fasthop_kernels.tiles import Tile, shape_tile
 
 #: Energies by code. With x the argument of g and r the residual: LEGENDRE, (2) and E1, Σφ(x) − b·g − ½ gᵀW g;
-#: QUADRATIC, E2, ½ uᵀW u − L(x); SQUARE, E3 and (10) with S = I, ½|r|².
+#: QUADRATIC, E2, ½ uᵀW u − L(x), and for AROUND its energy ½|u|² − L(x); SQUARE, E3 and (10) with S = I, ½|r|².
 LEGENDRE, QUADRATIC, SQUARE = range(3)
 
 
@@ -37,11 +35,12 @@ def _legendre(tables: Tables, memory: int, tile: Tile, lanes: int, total: Any) -
 @kernel
 def _quadratic(tables: Tables, memory: int, tile: Tile, lanes: int, total: Any) -> None:
     integrate(tables.layers, tables.parameters, tile.x, tile.z, lanes)
+    around = tables.system == AROUND
     for i in range(tables.bias.shape[1]):
         row, bias = i * lanes, tables.bias[memory, i]
         u, x, lagrangian = tile.y[row : row + lanes], tile.x[row : row + lanes], tile.z[row : row + lanes]
         for lane in range(lanes):
-            total[lane] += u[lane] * (x[lane] - bias) / 2 - lagrangian[lane]
+            total[lane] += u[lane] * (u[lane] if around else x[lane] - bias) / 2 - lagrangian[lane]
 
 
 @kernel
@@ -54,7 +53,7 @@ def _square(tables: Tables, tile: Tile, lanes: int, total: Any) -> None:
 
 @kernel
 def _tile_residual(tables: Tables, memory: int, tile: Tile, lanes: int) -> None:
-    """Call `residual`, which must not become part of a parallel kernel: numba would check its slices for sizes."""
+    """Call `residual`, which is made part of its caller, once for all."""
     residual(tables, tables.weights[memory], tile, tile.y, lanes)
 
 
@@ -85,12 +84,14 @@ def _load_tile(tables: Tables, states: Any, memories: Any, at: int, last: int, f
     return shape_tile(tables, memories[at], floats, lanes), count
 
 
-@parallel_kernel
-def energies(tables: Tables, states: Any, memories: Any, which: int, floats: Any, out: Any) -> None:
-    """Write an energy of every state.
+@kernel
+def energies(worker: int, tables: Tables, states: Any, memories: Any, which: int, floats: Any, out: Any) -> None:
+    """Write an energy of every state in one worker's share.
 
     Parameters
     ----------
+    worker : int
+        Which row of the workspace is its own.
     tables : Tables
     states : float array, shape (B, N)
     memories : int64 array, shape (B,)
@@ -103,20 +104,19 @@ def energies(tables: Tables, states: Any, memories: Any, which: int, floats: Any
         Overwritten.
     """
     workers, line = floats.shape[0], LINE // states.itemsize
-    for worker in prange(workers):
-        at, last = states.shape[0] * worker // workers, states.shape[0] * (worker + 1) // workers
-        while at < last:
-            tile, count = _load_tile(tables, states, memories, at, last, floats[worker])
-            memory, lanes = memories[at], -(-count // line) * line
-            total = tile.total[:lanes]
-            _tile_energy(tables, memory, tile, which, lanes, total)
-            for lane in range(count):
-                out[at + lane] = total[lane]
-            at += count
+    at, last = states.shape[0] * worker // workers, states.shape[0] * (worker + 1) // workers
+    while at < last:
+        tile, count = _load_tile(tables, states, memories, at, last, floats[worker])
+        memory, lanes = memories[at], -(-count // line) * line
+        total = tile.total[:lanes]
+        _tile_energy(tables, memory, tile, which, lanes, total)
+        for lane in range(count):
+            out[at + lane] = total[lane]
+        at += count
 
 
-@parallel_kernel
-def residuals(tables: Tables, states: Any, memories: Any, floats: Any, out: Any, arguments: Any) -> None:
+@kernel
+def residuals(worker: int, tables: Tables, states: Any, memories: Any, floats: Any, out: Any, arguments: Any) -> None:
     """Write the residual of every state, and the argument of g there; parameters as in `energies`.
 
     Parameters
@@ -125,16 +125,15 @@ def residuals(tables: Tables, states: Any, memories: Any, floats: Any, out: Any,
         Overwritten.
     """
     workers, neurons, line = floats.shape[0], states.shape[1], LINE // states.itemsize
-    for worker in prange(workers):
-        at, last = states.shape[0] * worker // workers, states.shape[0] * (worker + 1) // workers
-        while at < last:
-            tile, count = _load_tile(tables, states, memories, at, last, floats[worker])
-            lanes = -(-count // line) * line
-            _tile_residual(tables, memories[at], tile, lanes)
-            for lane in range(count):
-                for i in range(neurons):
-                    out[at + lane, i] = tile.k[i * lanes + lane]
-                    arguments[at + lane, i] = (
-                        tile.y[i * lanes + lane] if tables.system == OUTSIDE else tile.x[i * lanes + lane]
-                    )
-            at += count
+    at, last = states.shape[0] * worker // workers, states.shape[0] * (worker + 1) // workers
+    while at < last:
+        tile, count = _load_tile(tables, states, memories, at, last, floats[worker])
+        lanes = -(-count // line) * line
+        _tile_residual(tables, memories[at], tile, lanes)
+        for lane in range(count):
+            for i in range(neurons):
+                out[at + lane, i] = tile.k[i * lanes + lane]
+                arguments[at + lane, i] = (
+                    tile.y[i * lanes + lane] if tables.system == OUTSIDE else tile.x[i * lanes + lane]
+                )
+        at += count

@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
 from fasthop_kernels.bits import like
 from fasthop_kernels.flows import NONE, residual, velocity
-from fasthop_kernels.jit import kernel, parallel_kernel
+from fasthop_kernels.jit import kernel
 from fasthop_kernels.lanes import LINE, ROWS, borrow, take, wide_vectors
 from fasthop_kernels.steppers import Method, step
 from fasthop_kernels.tables import Tables, borrow_tables
@@ -275,7 +274,7 @@ def _run_tile(
 
 
 @kernel
-def _work(
+def work(
     worker: int,
     tables: Tables,
     method: Method,
@@ -288,7 +287,31 @@ def _work(
     integers: Any,
     ends: Ends,
 ) -> int:
-    """Do the work of one thread; return the steps paid."""
+    """Do one worker's share of integrating every start to its end; the others may work at the same time.
+
+    Parameters
+    ----------
+    worker : int
+        Which row of the workspace is its own.
+    tables, method, limits
+        The K memories, the method, and when a trajectory ends.
+    starts : float array, shape (B, N)
+        Initial states; those of memory m are `starts[first[m]:first[m + 1]]`.
+    first : int64 array, shape (K + 1,)
+    taken : int64 array, shape (K,)
+        Zeros before the first worker begins; the queues that all workers share.
+    most_lanes : int
+        Widest tile, a multiple of `lane_line`; the results do not depend on it.
+    floats, integers
+        From `tiles.workspace`; overwritten. Their first axis is the number of workers.
+    ends : Ends
+        Overwritten.
+
+    Returns
+    -------
+    int
+        Lane-steps computed, idle lanes included.
+    """
     tables, starts, first, taken = borrow_tables(tables), borrow(starts), borrow(first), borrow(taken)
     method = Method(borrow(method.ahead), borrow(method.weight))
     limits = Limits(borrow(limits.step), borrow(limits.most_steps), limits.tolerance, limits.escape)
@@ -305,44 +328,3 @@ def _work(
                 tables, memory, method, limits, starts, first, taken, most_lanes, helpers, floats, integers, ends
             )
     return paid
-
-
-@parallel_kernel
-def run(
-    tables: Tables,
-    method: Method,
-    limits: Limits,
-    starts: Any,
-    first: Any,
-    taken: Any,
-    most_lanes: int,
-    floats: Any,
-    integers: Any,
-    ends: Ends,
-    paid: Any,
-) -> None:
-    """Integrate every start to its end.
-
-    Parameters
-    ----------
-    tables, method, limits
-        The K memories, the method, and when a trajectory ends.
-    starts : float array, shape (B, N)
-        Initial states; those of memory m are `starts[first[m]:first[m + 1]]`.
-    first : int64 array, shape (K + 1,)
-    taken : int64 array, shape (K,)
-        Zeros on entry; the queues.
-    most_lanes : int
-        Widest tile, a multiple of `lane_line`; the results do not depend on it.
-    floats, integers
-        From `tiles.workspace`; overwritten. Their first axis is the number of workers.
-    ends : Ends
-        Overwritten.
-    paid : int64 array, shape (workers,)
-        Overwritten: lane-steps computed by each worker, idle lanes included.
-    """
-    workers = floats.shape[0]
-    for worker in prange(workers):
-        paid[worker] = _work(
-            np.int64(worker), tables, method, limits, starts, first, taken, most_lanes, floats, integers, ends
-        )

@@ -11,6 +11,7 @@ from typing import Any
 from fasthop_kernels.activations import activate, apply_slope
 from fasthop_kernels.jit import inner_kernel, kernel
 from fasthop_kernels.lanes import wide_vectors
+from fasthop_kernels.polar import turn
 from fasthop_kernels.products import add_weights
 from fasthop_kernels.tables import Tables
 from fasthop_kernels.tiles import Tile
@@ -21,8 +22,16 @@ OUTSIDE, INSIDE, AROUND = range(3)
 
 #: What R is. With x the argument of g: NONE, I; MATRIX, any constant; GRADIENT, minus the gradient of ½|residual|²
 #: (I − WᵀΛ(x) for INSIDE, I − Λ(x)Wᵀ for OUTSIDE); AS_PRINTED, I − W Λ(x), system (9) as the paper prints it; HESSIAN,
-#: Λ(x).
-NONE, MATRIX, GRADIENT, AS_PRINTED, HESSIAN = range(5)
+#: Λ(x); ORTHOGONAL, the orthogonal factor of Proposition 5.2 (`polar`), for INSIDE alone.
+NONE, MATRIX, GRADIENT, AS_PRINTED, HESSIAN, ORTHOGONAL = range(6)
+
+
+@kernel
+def _copy(x: Any, out: Any) -> None:
+    # Not out[:] = x, whose error message about shapes takes numba seconds to compile.
+    wide_vectors()
+    for e in range(out.size):
+        out[e] = x[e]
 
 
 @kernel
@@ -58,13 +67,13 @@ def residual(tables: Tables, weights: Any, tile: Tile, state: Any, lanes: int) -
         _subtract(tile.bias, state, tile.k)
         add_weights(blocks, weights, tile.g, tile.middle, tile.k, lanes)
         return
-    tile.x[:] = tile.bias
+    _copy(tile.bias, tile.x)
     add_weights(blocks, weights, state, tile.middle, tile.x, lanes)
     activate(tables.layers, tables.parameters, tile.x, tile.g, lanes)
     if tables.system == INSIDE:
         _subtract(tile.g, state, tile.k)
     else:
-        tile.k[:] = state
+        _copy(state, tile.k)
         _negate(tile.k)
         add_weights(tables.mirror, weights, tile.g, tile.middle, tile.k, lanes)
 
@@ -73,7 +82,7 @@ def residual(tables: Tables, weights: Any, tile: Tile, state: Any, lanes: int) -
 def velocity(tables: Tables, weights: Any, drive_weights: Any, tile: Tile, state: Any, lanes: int) -> None:
     """Turn the residual at `state` in `tile.k` into ẏ, after `residual`; `tile.g` and `tile.x` are overwritten."""
     if tables.drive == MATRIX:
-        tile.g[:] = tile.k
+        _copy(tile.k, tile.g)
         tile.k[:] = 0
         add_weights(tables.drive_blocks, drive_weights, tile.g, tile.middle, tile.k, lanes)
     elif tables.drive == GRADIENT and tables.system == OUTSIDE:
@@ -81,11 +90,13 @@ def velocity(tables: Tables, weights: Any, drive_weights: Any, tile: Tile, state
         add_weights(tables.mirror, weights, tile.k, tile.middle, tile.x, lanes)
         apply_slope(tables.layers, tables.parameters, state, tile.x, tile.g, lanes)
         _subtract(tile.k, tile.g, tile.k)
+    elif tables.drive == ORTHOGONAL:
+        turn(tables.orthogonal, tables, weights, drive_weights, tile, lanes)
     elif tables.drive != NONE:
         argument = state if tables.system == OUTSIDE else tile.x
         apply_slope(tables.layers, tables.parameters, argument, tile.k, tile.g, lanes)
         if tables.drive == HESSIAN:
-            tile.k[:] = tile.g
+            _copy(tile.g, tile.k)
         else:
             _negate(tile.g)
             blocks = tables.mirror if tables.drive == GRADIENT else tables.blocks

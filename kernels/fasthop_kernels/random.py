@@ -60,7 +60,6 @@ _MULTIPLIER_1 = np.uint64(0xCD9E8D57)
 _WEYL_0 = np.uint64(0x9E3779B9)
 _WEYL_1 = np.uint64(0xBB67AE85)
 
-_NEGATIVE = np.uint32(1 << 31)
 _UNIFORM_HIGH = np.uint64(5)
 _UNIFORM_LOW = np.uint64(6)
 _UNIFORM_SHIFT = np.uint64(26)
@@ -109,10 +108,10 @@ def draw(seed: Any, tag: Any, realisation: Any, item: Any, count: int) -> Any:
 
 
 @kernel
-def _sign_row(words: Any, out: Any) -> None:
+def _sign_row(words: Any, threshold: Any, out: Any) -> None:
     wide_vectors()
     for i in range(out.size):
-        out[i] = like(-1.0, out[i]) if words[i] >= _NEGATIVE else like(1.0, out[i])
+        out[i] = like(-1.0, out[i]) if np.uint64(words[i]) >= threshold else like(1.0, out[i])
 
 
 @kernel
@@ -132,8 +131,10 @@ def _uniform_row(words: Any, out: Any) -> None:
 
 
 @parallel_kernel
-def signs(seed: Any, tag: Any, realisations: Any, out: Any) -> None:
-    """Fill `out` with fair signs: -1 where the top bit of the draw is set, else +1.
+def signs(seed: Any, tag: Any, realisations: Any, probability: float, out: Any) -> None:
+    """Fill `out` with signs: +1 where the draw is below floor(probability * 2**32), else -1.
+
+    What is +1 at one probability is +1 at every higher one.
 
     Parameters
     ----------
@@ -141,21 +142,26 @@ def signs(seed: Any, tag: Any, realisations: Any, out: Any) -> None:
     tag : int
         What the numbers are for, as PATTERN.
     realisations : int64 array (R,)
+    probability : float
+        Of +1, in [0, 1].
     out : float64 or float32 array (R, P, N)
         Overwritten; out[r, p, i] is draw i of item p of realisation realisations[r].
     """
     items = out.shape[1]
+    threshold = np.uint64(probability * 2.0**32)
     for row in prange(out.shape[0] * items):
         r, item = row // items, row % items
-        _sign_row(draw(seed, tag, realisations[r], item, out.shape[2]), out[r, item])
+        _sign_row(draw(seed, tag, realisations[r], item, out.shape[2]), threshold, out[r, item])
 
 
 @parallel_kernel
-def flips(seed: Any, tag: Any, realisations: Any, patterns: Any, which: Any, probability: float, out: Any) -> None:
+def flips(
+    seed: Any, tag: Any, realisations: Any, patterns: Any, first: int, which: Any, probability: float, out: Any
+) -> None:
     """Fill `out` with noisy copies of patterns, each entry negated with the given probability.
 
-    Entry i of cue c is negated where draw i of item c is below floor(probability * 2**32), so that the entries negated
-    at one probability are negated at every higher one; 0 negates none and 1 all.
+    Entry i of cue c is negated where draw i of item first + c is below floor(probability * 2**32), so that the entries
+    negated at one probability are negated at every higher one; 0 negates none and 1 all.
 
     Parameters
     ----------
@@ -164,6 +170,8 @@ def flips(seed: Any, tag: Any, realisations: Any, patterns: Any, which: Any, pro
         What the numbers are for, as CUE.
     realisations : int64 array (R,)
     patterns : float64 or float32 array (R, P, N)
+    first : int
+        Item of the first cue.
     which : int64 array (C,)
         Index of the pattern that cue c is a copy of.
     probability : float
@@ -175,12 +183,12 @@ def flips(seed: Any, tag: Any, realisations: Any, patterns: Any, which: Any, pro
     threshold = np.uint64(probability * 2.0**32)
     for row in prange(out.shape[0] * items):
         r, item = row // items, row % items
-        words = draw(seed, tag, realisations[r], item, out.shape[2])
+        words = draw(seed, tag, realisations[r], first + item, out.shape[2])
         _flip_row(words, threshold, patterns[r, which[item]], out[r, item])
 
 
 @parallel_kernel
-def uniforms(seed: Any, tag: Any, realisations: Any, out: Any) -> None:
+def uniforms(seed: Any, tag: Any, realisations: Any, first: int, out: Any) -> None:
     """Fill `out` with uniform numbers in [0, 1), multiples of 2**-53.
 
     Parameters
@@ -189,10 +197,12 @@ def uniforms(seed: Any, tag: Any, realisations: Any, out: Any) -> None:
     tag : int
         What the numbers are for, as START.
     realisations : int64 array (R,)
+    first : int
+        Item of the first row.
     out : float64 array (R, C, N)
-        Overwritten; out[r, c, i] takes 27 and 26 bits from the draws 2 i and 2 i + 1 of item c.
+        Overwritten; out[r, c, i] takes 27 and 26 bits from the draws 2 i and 2 i + 1 of item first + c.
     """
     items = out.shape[1]
     for row in prange(out.shape[0] * items):
         r, item = row // items, row % items
-        _uniform_row(draw(seed, tag, realisations[r], item, 2 * out.shape[2]), out[r, item])
+        _uniform_row(draw(seed, tag, realisations[r], first + item, 2 * out.shape[2]), out[r, item])

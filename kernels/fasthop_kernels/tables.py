@@ -32,7 +32,9 @@ class Tables(NamedTuple):
     drive : int
         What R is in ẏ = R · residual (`flows`).
     drive_blocks, drive_weights : int64 array (n, 7), float array (K, S)
-        R itself where it is a matrix; empty otherwise.
+        R itself where it is a matrix, the parts of F where it is an orthogonal factor (`polar`); empty otherwise.
+    orthogonal : None or bool
+        None but where R is an orthogonal factor: a difference in type, so that other memories need not compile it.
     """
 
     layers: Any
@@ -46,6 +48,7 @@ class Tables(NamedTuple):
     drive: Any
     drive_blocks: Any
     drive_weights: Any
+    orthogonal: Any
 
 
 @kernel
@@ -63,4 +66,5 @@ def borrow_tables(tables: Tables) -> Tables:
         tables.drive,
         borrow(tables.drive_blocks),
         borrow(tables.drive_weights),
+        tables.orthogonal,
     )

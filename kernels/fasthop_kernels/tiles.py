@@ -17,7 +17,8 @@ class Tile(NamedTuple):
 
     State, stage state, activation, slope, weighted sum of slopes; bias and rate spread over the lanes (`rate` empty
     where all time constants are 1); the argument of g, or room for a product (empty where a system needs neither); the
-    narrow middle of a product of low rank; ROWS partial maxima a lane of |residual|, |y| and |ẏ|, and a mark of NaN.
+    narrow middle of a product of low rank; ROWS partial maxima a lane of |residual|, |y| and |ẏ|, and a mark of NaN;
+    the square matrices of an orthogonal factor (`polar`).
     """
 
     y: Any
@@ -33,6 +34,7 @@ class Tile(NamedTuple):
     distance: Any
     speed: Any
     poison: Any
+    square: Any
 
 
 @kernel
@@ -41,12 +43,23 @@ def padded_rows(neurons: int) -> int:
     return -(-neurons // ROWS) * ROWS
 
 
+@kernel
+def _square_numbers(tables: Tables, line: int) -> int:
+    """Return how many numbers `polar.turn` works with: four matrices, the middle of a product, vectors, sums."""
+    if tables.orthogonal is None:
+        return 0
+    neurons = tables.bias.shape[1]
+    width = -(-neurons // line) * line
+    return int((4 * padded_rows(neurons) + largest_rank(tables.blocks) + 2) * width + 3 * line)
+
+
 def workspace(tables: Tables, workers: int) -> tuple[Any, Any]:
     """Allocate buffers for tiles of any width: floats aligned to cache lines, and integers, one row per worker."""
     dtype = np.dtype(tables.bias.dtype)
     most = MAX_LINES * lane_line(dtype)
     rank = max(largest_rank(tables.blocks), largest_rank(tables.drive_blocks))
     count = (8 * padded_rows(tables.bias.shape[1]) + rank + 4 * ROWS) * most
+    count += _square_numbers(tables, lane_line(dtype))
     raw = np.zeros(workers * count * dtype.itemsize + LINE, np.uint8)
     start = -raw.ctypes.data % LINE
     floats = raw[start : start + workers * count * dtype.itemsize].view(dtype).reshape(workers, count)
@@ -79,6 +92,7 @@ def shape_tile(tables: Tables, memory: int, floats: Any, lanes: int) -> Tile:
         floats[at + panel : at + 2 * panel],
         floats[at + 2 * panel : at + 3 * panel],
         floats[at + 3 * panel : at + 4 * panel],
+        floats[at + 4 * panel : at + 4 * panel + _square_numbers(tables, LINE // floats.itemsize)],
     )
     for i in range(neurons):
         tile.bias[i * lanes : (i + 1) * lanes] = tables.bias[memory, i]

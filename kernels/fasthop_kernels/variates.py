@@ -252,7 +252,7 @@ def _normal_row(words: Any, out: Any) -> None:
 
 
 @parallel_kernel
-def normals(seed: Any, tag: Any, realisations: Any, out: Any) -> None:
+def normals(seed: Any, tag: Any, realisations: Any, first: int, out: Any) -> None:
     """Fill `out` with normal numbers of mean 0 and variance 1.
 
     Parameters
@@ -261,13 +261,15 @@ def normals(seed: Any, tag: Any, realisations: Any, out: Any) -> None:
     tag : int
         What the numbers are for, as START.
     realisations : int64 array (R,)
+    first : int
+        Item of the first row.
     out : float64 array (R, C, N)
-        Overwritten; out[r, c, i] takes the draws 2 i and 2 i + 1 of item c.
+        Overwritten; out[r, c, i] takes the draws 2 i and 2 i + 1 of item first + c.
     """
     items = out.shape[1]
     for row in prange(out.shape[0] * items):
         r, item = row // items, row % items
-        _normal_row(draw(seed, tag, realisations[r], item, 2 * out.shape[2]), out[r, item])
+        _normal_row(draw(seed, tag, realisations[r], first + item, 2 * out.shape[2]), out[r, item])
 
 
 @kernel

@@ -74,7 +74,7 @@ def dense(shape, first=0, scale=1.0, seed=SEED):
 def test_dense_entries_are_the_normal_numbers_of_their_places():
     n, count = (70, 3) if JIT else (7, 2)
     numbers = np.empty((1, count, n * (n + 1) // 2))
-    variates.normals(SEED, random.WEIGHT, np.array([0]), numbers)
+    variates.normals(SEED, random.WEIGHT, np.array([0]), 0, numbers)
     w = dense((count, n, n), scale=2.0)
     i, j = np.tril_indices(n)
     np.testing.assert_array_equal(w[:, i, j], numbers[0] * np.where(i == j, 2.0, 2.0 * math.sqrt(0.5)))
@@ -94,7 +94,7 @@ def test_rows_are_the_numbers_of_their_places():
     n, rows, lanes = 1000, 20 if JIT else 4, 8
     a, b = matrices(n, rows, lanes, first=5)
     normal, gamma = np.empty((1, 5 + lanes, rows)), np.empty((1, 5 + lanes, rows))
-    variates.normals(SEED, random.DIAGONAL, np.array([0]), normal)
+    variates.normals(SEED, random.DIAGONAL, np.array([0]), 0, normal)
     degrees = n - np.arange(float(rows))
     variates.gammas(SEED, random.OFFDIAGONAL, np.array([0]), degrees / 2, gamma)
     np.testing.assert_allclose(a, normal[0, 5:], rtol=4 * EPS)

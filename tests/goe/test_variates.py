@@ -129,7 +129,7 @@ def reference_gamma(shape, tag, realisation, item, block):
 
 def normals(shape, tag=random.START, realisations=IDS, seed=SEED):
     out = np.full(shape, np.nan)
-    variates.normals(seed, tag, realisations[: shape[0]], out)
+    variates.normals(seed, tag, realisations[: shape[0]], 0, out)
     return out
 
 

@@ -50,19 +50,19 @@ def reference(function, shape, seed, tag, realisations):
 
 def signs(shape=SHAPE, dtype=np.float64, seed=SEED, tag=random.PATTERN, realisations=REALISATIONS):
     out = np.zeros(shape, dtype)
-    random.signs(seed, tag, realisations[: shape[0]], out)
+    random.signs(seed, tag, realisations[: shape[0]], 0.5, out)
     return out
 
 
 def flips(probability, patterns, which, seed=SEED, realisations=REALISATIONS):
     out = np.zeros((patterns.shape[0], which.size, patterns.shape[2]), patterns.dtype)
-    random.flips(seed, random.CUE, realisations, patterns, which, probability, out)
+    random.flips(seed, random.CUE, realisations, patterns, 0, which, probability, out)
     return out
 
 
 def uniforms(shape=SHAPE, seed=SEED, tag=random.START, realisations=REALISATIONS):
     out = np.zeros(shape)
-    random.uniforms(seed, tag, realisations[: shape[0]], out)
+    random.uniforms(seed, tag, realisations[: shape[0]], 0, out)
     return out
 
 

@@ -119,7 +119,7 @@ def test_fast_mathematics_is_contraction_and_unsigned_zero():
     from fasthop_kernels import activations, ensemble, jit
 
     assert sorted(jit.FASTMATH) == ["contract", "nsz"]
-    for function in (activations.tanh_g, activations.activate, ensemble.run):
+    for function in (activations.tanh_g, activations.activate, ensemble.work):
         assert function.targetoptions["fastmath"] == jit.FASTMATH
         assert function.targetoptions["error_model"] == "numpy"
 

@@ -35,6 +35,9 @@ SCHEMA = pa.schema(
         ("realisation", pa.int64()),
         ("side", pa.string()),
         ("count", pa.int64()),
+        ("heads", pa.int64()),
+        ("lost", pa.int64()),
+        ("thrown", pa.int64()),
     ]
 )
 
@@ -54,6 +57,8 @@ def rows(task, realisations, seed):
         heads = sum(byte < 256 * task["bias"] for byte in bytes_)
         for side, count in (("tails", task["tosses"] - heads), ("heads", heads)):
             row = {"realisation": realisation, "side": side, "count": count, "weights": task["weights"] or []}
+            last = side == "heads"  # counts are summed over the rows of a realisation
+            row |= {"heads": heads * last, "lost": 0, "thrown": task["tosses"] * last}
             row |= {"shape": task["shape"]["name"], "size": task["shape"].get("size", 1.0)}
             for name in columns:
                 columns[name].append(row[name] if name in row else task[name])
@@ -69,7 +74,8 @@ def plot(summary, path):
     path.write_bytes(b"\x89PNG" + str(len(summary)).encode())
 
 
-COINS = Experiment("coins", FIELDS, SCHEMA, problems, lambda task: 4, rows, summarise, plot)
+COUNTS = "heads", "lost", "thrown"
+COINS = Experiment("coins", FIELDS, SCHEMA, problems, lambda task: 4, rows, summarise, plot, COUNTS)
 REGISTRY = {"coins": COINS}
 
 

@@ -1,10 +1,9 @@
 """A sweep from its start to its table, whatever comes between."""
 
 import contextlib
+import io
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,23 +13,20 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from fasthop.sweep import store
 from fasthop.sweep.errors import FolderError
+from fasthop.sweep.index import held, index_files
 from fasthop.sweep.plan import plan_tasks
+from fasthop.sweep.progress import json_lines
 from fasthop.sweep.read import read
-from fasthop.sweep.run import outlook, plot, run, table
-from fasthop.sweep.spec import spec_from_mapping
+from fasthop.sweep.run import outlook, run, table
+from fasthop.sweep.spec import spec_from_mapping, spec_from_text
+from fasthop.sweep.status import status
+from fasthop.sweep.summary import plot
 from sweep.coins import COINS, REGISTRY, spec
-
-TOML = """
-experiment = "coins"
-seed = 7
-[coin]
-bias = { from = 0.1, to = 0.9, by = 0.1 }
-[run]
-realisations = 40
-"""
+from sweep.processes import TOML, start
 
 
 def counting(**changes):
@@ -172,11 +168,11 @@ def test_manifest_says_who_ran_what(tmp_path):
 
 
 def test_outlook_creates_nothing(tmp_path):
-    assert outlook(spec(), tmp_path / "out", REGISTRY) == (2, 6, 20, 6)
+    assert outlook(spec(), tmp_path / "out", REGISTRY)[:4] == (2, 6, 20, 6)
     assert not (tmp_path / "out").exists()
     run(spec(realisations=4), tmp_path / "out", registry=REGISTRY)
     before = sorted(tmp_path.rglob("*"))
-    assert outlook(spec(), tmp_path / "out", REGISTRY) == (2, 6, 20, 4)
+    assert outlook(spec(), tmp_path / "out", REGISTRY)[:4] == (2, 6, 20, 4)
     assert sorted(tmp_path.rglob("*")) == before
     assert outlook(spec(), registry=REGISTRY).left == 6
 
@@ -191,6 +187,94 @@ def test_progress_is_shown_on_a_terminal(tmp_path, capsys, monkeypatch):
     assert "6/6" in errors
     run(spec(), tmp_path / "silent", progress=False, registry=REGISTRY)
     assert capsys.readouterr() == ("", "")
+
+
+def test_progress_tells_the_interval_of_every_task_so_far(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+    run(spec(), tmp_path, registry=REGISTRY)
+    told = capsys.readouterr().err
+    frame = read(tmp_path)
+    for bias, rows in frame[frame["side"] == "heads"].groupby("bias"):
+        rates = rows["count"] / 16
+        low, high = stats.t.interval(0.95, 9, rates.mean(), stats.sem(rates))
+        line = next(line for line in told.splitlines() if line.startswith(f"bias {bias:g}"))
+        assert line.split("  ")[1:] == [f"{rates.mean():.4f}", f"[{low:.4f}, {high:.4f}]", "10 realisations"]
+
+
+def test_progress_as_json(tmp_path):
+    stream = io.StringIO()
+    run(spec(), tmp_path, json_lines(stream), registry=REGISTRY)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["begin", *["chunk"] * 6, "end"]
+    assert [(line["done"], line["left"]) for line in lines] == [(0, 6), *((i, 6 - i) for i in range(1, 7)), (6, 0)]
+    assert lines[0].keys() == {"event", "seconds", "done", "left"}
+    assert lines[-1]["error"] is None
+    first, last = lines[1], lines[3]
+    task = plan_tasks(spec_from_mapping(spec(), REGISTRY))[0]
+    assert (first["chunk"], last["chunk"]) == (f"{task.task_id}-0", f"{task.task_id}-2")
+    assert (first["realisations"], last["realisations"]) == (4, 10)
+    assert last["parameters"]["bias"] == 0.2
+    heads = read(tmp_path).query("bias == 0.2 and side == 'heads'")["count"]
+    assert last["rate"] == heads.sum() / 160
+    assert 0 < last["low"] < last["rate"] < last["high"] < 1
+
+
+def test_json_says_what_ended_a_run_early(tmp_path):
+    def rows(task, realisations, seed):
+        raise KeyboardInterrupt
+
+    stream = io.StringIO()
+    with pytest.raises(KeyboardInterrupt):
+        run(spec(), tmp_path, json_lines(stream), registry={"coins": COINS._replace(rows=rows)})
+    assert json.loads(stream.getvalue().splitlines()[-1])["error"] == "KeyboardInterrupt"
+
+
+def test_timed_outlook_estimates_and_creates_nothing(tmp_path, monkeypatch):
+    """Tasks that differ: the estimate is spread over them, and is of the chunks that lack."""
+
+    def rows(task, realisations, seed):
+        time.sleep(0.002 if task["bias"] < 0.5 else 0.004)
+        return COINS.rows(task, realisations, seed)
+
+    registry = {"coins": COINS._replace(rows=rows)}
+    mapping = spec(realisations=400)
+    run(spec(realisations=4), tmp_path / "out", registry=REGISTRY)
+    monkeypatch.setattr("fasthop.sweep.run.TIMING_SECONDS", 0.2)
+    before = sorted(tmp_path.rglob("*"))
+    plan = outlook(mapping, tmp_path / "out", registry, timed=True)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert plan[:4] == (2, 200, 800, 198)
+    assert plan.rows == 2 * (800 - 8)
+    assert 20 < plan.timed < 198
+    assert 198 * 0.0028 < plan.seconds < 198 * 0.0032 * 3  # sleeping never takes less, and on a busy machine more
+    assert outlook(mapping, tmp_path / "out", REGISTRY, shard=(1, 3)).left == 66
+
+
+def test_sweep_of_one_realisation_each_is_timed_by_it(tmp_path):
+    plan = outlook(spec(realisations=1, bias=0.5), registry=REGISTRY, timed=True)
+    assert (plan.left, plan.timed, plan.rows) == (1, 1, 2)
+    run(spec(realisations=1, bias=0.5), tmp_path, registry=REGISTRY)
+    assert outlook(spec(realisations=1, bias=0.5), tmp_path, REGISTRY, timed=True)[3:] == (0, None, None, 0, False)
+
+
+def test_spec_that_was_checked_can_be_run(tmp_path):
+    same(table(spec_from_mapping(spec(), REGISTRY)), table(spec(), REGISTRY))
+
+
+def test_status(tmp_path):
+    run(spec(realisations=4), tmp_path, registry=REGISTRY)
+    found = status(tmp_path, REGISTRY)
+    assert (found.chunks, found.left, found.rows, found.files) == (2, 0, 16, 1)
+    assert found.tasks["task"].tolist() == ["bias 0.2", "bias 0.5"]
+    assert found.tasks["realisations"].tolist() == [4, 4]
+    heads = read(tmp_path).groupby("bias")["heads"].sum() / 64
+    assert found.tasks["rate"].tolist() == heads.tolist()
+    assert (found.tasks["low"] < found.tasks["rate"]).all()
+    with store.open_store(tmp_path, spec_from_mapping(spec(), REGISTRY), []):
+        found = status(tmp_path, REGISTRY)  # a sweep that runs is looked at without harm
+    assert (found.chunks, found.left) == (6, 4)
+    assert [one.get("ended") for one in found.runs] == ["done", None]
 
 
 # --- reading what is no sweep ---------------------------------------------------------------------------------------
@@ -226,22 +310,11 @@ def test_unknown_experiment_has_rows_but_no_summary(tmp_path):
 # --- real processes -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def toml(tmp_path):
-    path = tmp_path / "sweep.toml"
-    path.write_text(TOML)
-    return path
-
-
-def start(*arguments, **environment):
-    environment = {name: str(value) for name, value in environment.items()}
-    return subprocess.Popen(
-        [sys.executable, "-m", "sweep.coins", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def realisations_in(out):
+    """How many realisations of all tasks lie in a folder."""
+    spec_ = spec_from_text(TOML, REGISTRY)
+    there = held(index_files(store.table_files(out), plan_tasks(spec_), COINS), plan_tasks(spec_))
+    return sum(len(one.realisations) for one in there.values())
 
 
 def wait_for_tables(out, count):
@@ -283,9 +356,9 @@ def test_interrupt_keeps_what_is_finished(toml, tmp_path):
     assert output == ""
     assert errors == f"fasthop: interrupted; what is finished is kept, go on with: fasthop {' '.join(arguments)}\n"
     entry = json.loads((out / "manifest.json").read_text())["runs"][-1]
-    finished = store.finished(out, COINS)
     assert 0 < entry["chunks"] < 90
-    assert sum(map(len, finished.values())) == 4 * entry["chunks"]
+    assert realisations_in(out) == 4 * entry["chunks"]
+    assert entry["ended"] == "KeyboardInterrupt"
     run(toml, out, registry=REGISTRY)
     same(read(out, registry=REGISTRY), table(toml, REGISTRY))
 
@@ -296,7 +369,7 @@ def chunks_left_by(limited, out, sentence):
     assert limited.returncode == 1, errors
     assert re.fullmatch(rf"fasthop: \S+\.parquet: {sentence}; what is finished is kept, go on with: .*\n", errors)
     assert not list((out / "partial").iterdir())
-    realisations = sum(map(len, store.finished(out, COINS).values()))
+    realisations = realisations_in(out)
     assert 0 < realisations < 360
     return realisations // 4
 
@@ -311,17 +384,6 @@ def test_file_that_grows_too_large_leaves_the_finished_ones(toml, tmp_path):
     assert chunks_left_by(limited, out, "File too large") == 18
     assert run(toml, out, registry=REGISTRY).skipped == 18
     same(read(out, registry=REGISTRY), table(toml, REGISTRY))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root can mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_full_disk_keeps_what_is_finished(toml, small_disk):

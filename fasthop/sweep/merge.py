@@ -1,0 +1,203 @@
+"""Put folders of one sweep together, each realisation once: the same rows make the same files, whatever their way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from fasthop.sweep import store as stores
+from fasthop.sweep.columns import IDENTITY, parquet_bytes, read_table, table_schema
+from fasthop.sweep.errors import FolderError
+from fasthop.sweep.index import Index, index_files
+from fasthop.sweep.plan import TaskPlan, parts, plan_tasks
+from fasthop.sweep.spec import Registry, Spec
+from fasthop.sweep.store import Store, open_store, read_manifest, read_spec, spec_difference, table_files
+from fasthop.sweep.summary import forget, refresh
+
+
+class MergeReport(NamedTuple):
+    """What a merge has found.
+
+    Attributes
+    ----------
+    out : Path
+    rows : int
+        Rows in `out` now.
+    files_before, files : int
+        In all folders before, and in `out` now.
+    repeated : int
+        Realisations that were there more than once.
+    instruction_sets : tuple of str
+        What the rows were computed with. Where there are several, the bits of some rows are not those that one machine
+        would have given; they agree in distribution.
+    differing : int
+        Repeated realisations whose rows differ because their instruction sets do.
+    """
+
+    out: Path
+    rows: int
+    files_before: int
+    files: int
+    repeated: int
+    instruction_sets: tuple[str, ...]
+    differing: int
+
+
+def merge(folders: Sequence[str | Path], out: str | Path, registry: Registry | None = None) -> MergeReport:
+    """Merge folders of one sweep into another: shards, copies, or what several machines have begun.
+
+    Merging a folder twice, or in another order, changes nothing, not even a byte of `tables/`.
+
+    Parameters
+    ----------
+    folders : sequence of path
+        They are read only.
+    out : path
+        New, empty, or of the same sweep; what it holds stays.
+    registry : mapping of str to Experiment, optional
+
+    Returns
+    -------
+    MergeReport
+
+    Raises
+    ------
+    FolderError
+        Where a folder holds no sweep, another sweep, or damaged files; where two folders differ in the rows of a
+        realisation although they were computed with one instruction set. `out` is then as it was.
+    OSError
+        Where the disk is full; `out` is then as it was.
+    """
+    sources, out = [Path(folder) for folder in folders], Path(out)
+    if not sources:
+        raise FolderError("merge needs at least one folder.")
+    there = [out] if (out / "manifest.json").exists() else []
+    spec = _common_spec([*sources, *there], registry)
+    runs = [run for folder in sources for run in read_manifest(folder)["runs"]]
+    with open_store(out, spec, plan_tasks(spec), "merge", merged=[str(folder) for folder in sources]) as store:
+        report = _rewrite(store, out, spec, [out, *(folder for folder in sources if not _same(folder, out))])
+        store.inherit(runs)
+    return report
+
+
+def compact(folder: str | Path, registry: Registry | None = None) -> MergeReport:
+    """Put the files of a sweep together in as few as are good to read, in the order of the plan.
+
+    The rows stay the same to the bit; a realisation that lay in several files is kept once. Errors as in `merge`.
+    """
+    folder = Path(folder)
+    spec = read_spec(folder, registry)
+    with open_store(folder, spec, plan_tasks(spec), "compact") as store:
+        return _rewrite(store, folder, spec, [folder])
+
+
+def _same(one: Path, two: Path) -> bool:
+    return one.resolve() == two.resolve()
+
+
+def _common_spec(folders: Sequence[Path], registry: Registry | None) -> Spec:
+    """Return the spec of all folders, with the largest number of realisations."""
+    specs = [read_spec(folder, registry) for folder in folders]
+    for folder, spec in zip(folders[1:], specs[1:], strict=True):
+        difference = spec_difference(specs[0].to_mapping(), spec)
+        if difference is None and spec.stop != specs[0].stop:
+            difference = "their stopping rules differ"
+        if difference:
+            raise FolderError(f"{folders[0]} and {folder} hold different sweeps ({difference}).")
+    return max(specs, key=lambda spec: spec.realisations)
+
+
+def _rewrite(store: Store, out: Path, spec: Spec, folders: Sequence[Path]) -> MergeReport:
+    tasks = plan_tasks(spec)
+    paths = [path for folder in folders for path in table_files(folder)]
+    index = index_files(paths, tasks, spec.experiment)
+    entries = index.once()
+    differing = _compare(index, entries, spec, tasks)
+    store.rewrite(_pieces(index, entries, spec, tasks))
+    if len(entries):
+        forget(out, spec.experiment)
+        refresh(out, spec.experiment)
+    machines = tuple(np.unique(index.instruction_set[entries]).tolist())
+    repeated = len(index.task) - len(entries)
+    return MergeReport(out, store.rows, len(paths), len(table_files(out)), repeated, machines, differing)
+
+
+def _pieces(
+    index: Index, entries: np.ndarray, spec: Spec, tasks: Sequence[TaskPlan]
+) -> Iterator[tuple[int, int, pa.Table]]:
+    """Cut entries into files of at most FLUSH_ROWS rows, but at least one realisation."""
+    first_chunk = np.concatenate([[0], np.cumsum([parts(task, spec.realisations) for task in tasks])])
+    per_chunk = np.array([task.per_chunk for task in tasks])
+    total = 0
+    cuts = [0]
+    for place, rows in enumerate(index.rows[entries].tolist()):
+        if total and total + rows > stores.FLUSH_ROWS:
+            cuts.append(place)
+            total = 0
+        total += rows
+    for low, high in zip(cuts, [*cuts[1:], len(entries)], strict=True):
+        own = entries[low:high]
+        if len(own):
+            ends = index.task[own[[0, -1]]]
+            first, last = first_chunk[ends] + index.realisation[own[[0, -1]]] // per_chunk[ends]
+            yield int(first), int(last), gather(index, own, spec)
+
+
+def gather(index: Index, entries: np.ndarray, spec: Spec) -> pa.Table:
+    """Read the rows of entries, in their order; one file at a time is in the memory."""
+    schema, tables = table_schema(spec.experiment), []
+    size = index.rows[entries]
+    place = np.empty(int(size.sum()), np.int64)  # where each row, as it is read, belongs
+    begin = np.cumsum(size) - size
+    filled = 0
+    for file in np.unique(index.file[entries]):
+        own = np.flatnonzero(index.file[entries] == file)
+        count = size[own]
+        steps = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+        rows = np.repeat(index.first[entries[own]], count) + steps
+        place[filled : filled + len(rows)] = np.repeat(begin[own], count) + steps
+        filled += len(rows)
+        tables.append(read_table(index.files[file], schema).take(pa.array(rows)))
+    if not tables:
+        return schema.empty_table()
+    order = np.empty_like(place)
+    order[place] = np.arange(len(place))
+    return pa.concat_tables(tables).take(pa.array(order)).cast(schema)
+
+
+def _compare(index: Index, kept: np.ndarray, spec: Spec, tasks: Sequence[TaskPlan]) -> int:
+    """Compare the rows of realisations that are there several times; count those that differ for a reason."""
+    others = np.setdiff1d(np.arange(len(index.task)), kept)
+    twin = _twins(index, kept, others)
+    differing = 0
+    for start in range(0, len(others), 10_000):
+        pair = [some[start : start + 10_000] for some in (twin, others)]
+        if same_bits(*(gather(index, some, spec) for some in pair)):
+            continue
+        for one, two in zip(*pair, strict=True):
+            if same_bits(*(gather(index, np.array([entry]), spec) for entry in (one, two))):
+                continue
+            if index.instruction_set[one] == index.instruction_set[two]:
+                files = " and ".join(str(index.files[index.file[entry]]) for entry in (one, two))
+                which = f"realisation {index.realisation[one]} of the task {tasks[index.task[one]].task_id}"
+                raise FolderError(f"{files} differ in {which}: fasthop verify says which of them is wrong.")
+            differing += 1
+    return differing
+
+
+def _twins(index: Index, kept: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return which of the kept entries, which are sorted, has the realisation of each of the others."""
+    most = int(index.realisation.max(initial=0)) + 1
+    key = index.task * most + index.realisation
+    return np.asarray(kept[np.searchsorted(key[kept], key[others])])
+
+
+def same_bits(one: pa.Table, two: pa.Table) -> bool:
+    """Say whether what was computed is the same in two tables of one sweep, NaN and the last bit included."""
+    measured = [name for name in one.column_names if name not in IDENTITY.names]
+    first, second = (parquet_bytes(table.select(measured).combine_chunks()) for table in (one, two))
+    return bytes(first) == bytes(second)

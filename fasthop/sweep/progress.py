@@ -1,0 +1,162 @@
+"""What a run says of itself while it runs: nothing, bars on a terminal, or lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple, TextIO
+
+import numpy as np
+
+from fasthop.sweep.plan import TaskPlan
+from fasthop.sweep.spec import Spec
+
+#: Tasks with their intervals below the bar.
+_SHOWN = 6
+
+
+class Step(NamedTuple):
+    """One chunk was computed.
+
+    Attributes
+    ----------
+    chunk : str
+        Its id.
+    task : TaskPlan
+    seconds : float
+        What its computation took.
+    done, left : int
+        Chunks of this run so far, and those that lack, at most.
+    counts : callable
+        `counts()` gives those of the realisations of the task so far, as `Experiment.counts`, shape (R, 3); none where
+        the experiment has none.
+    """
+
+    chunk: str
+    task: TaskPlan
+    seconds: float
+    done: int
+    left: int
+    counts: Callable[[], np.ndarray]
+
+
+#: A context that gives the function to call after every chunk. It is given the spec and the chunks that lack.
+Watch = Callable[[Spec, int], AbstractContextManager[Callable[[Step], None]]]
+
+
+@contextmanager
+def silence(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
+    """Say nothing."""
+    yield lambda step: None
+
+
+def on_terminal() -> Watch:
+    """Return bars where stderr is a terminal, else silence."""
+    return bars if sys.stderr.isatty() else silence
+
+
+def interval(counts: np.ndarray) -> tuple[float, float, float] | None:
+    """Return the rate so far, of pooled counts, and the ends of its interval; None where there is none."""
+    if not len(counts):
+        return None
+    from fasthop.statistics import with_undecided
+
+    successes, undecided, trials = counts.T
+    return float(successes.sum() / trials.sum()), *with_undecided(successes, undecided, trials)
+
+
+def label(spec: Spec, task: TaskPlan) -> str:
+    """Name a task by the parameters that vary in its sweep."""
+    return ", ".join(f"{name} {_short(value)}" for name, value in _varied(spec, task).items()) or spec.experiment.name
+
+
+def _varied(spec: Spec, task: TaskPlan) -> dict[str, Any]:
+    return {name: task.parameters[name] for name, values in spec.values.items() if len(values) > 1}
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(map(_short, value.values()))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def bars(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
+    """Draw a bar on stderr with the rate and the time left, and the intervals of the last tasks below it."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Task as RichTask
+    from rich.table import Table
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: RichTask) -> Text:
+            return Text(f"{task.speed or 0.0:.3g} chunks/s")
+
+    done, ahead = (MofNCompleteColumn(), TextColumn("chunks")), (TimeRemainingColumn(), TextColumn("left"))
+    bar = Progress(BarColumn(), *done, Rate(), *ahead, auto_refresh=False)
+    whole = bar.add_task("", total=left)
+    recent: deque[Step] = deque(maxlen=_SHOWN)
+
+    def picture() -> Group:
+        table = Table.grid(padding=(0, 2))
+        for step in list(recent):
+            counts = step.counts()
+            if found := interval(counts):
+                rate, low, high = found
+                told = f"{rate:.4f}", f"[{low:.4f}, {high:.4f}]", f"{len(counts)} realisations"
+                table.add_row(label(spec, step.task), *map(Text, told))
+        return Group(bar, table)
+
+    with Live(get_renderable=picture, console=Console(stderr=True), refresh_per_second=4):
+
+        def show(step: Step) -> None:
+            bar.update(whole, completed=step.done, total=step.done + step.left)
+            if recent and recent[-1].task is step.task:
+                recent.pop()
+            recent.append(step)
+
+        yield show
+
+
+def json_lines(stream: TextIO) -> Watch:
+    """Return a watch that writes one line of JSON at the beginning, after every chunk and at the end.
+
+    Every line has `event` ("begin", "chunk" or "end"), `seconds` since the beginning, and `done` and `left`, in chunks.
+    After a chunk also `chunk`, its id, `took`, its seconds, `parameters`, those that vary, and where the experiment has
+    a rate, `rate`, `low`, `high` and `realisations` of the task so far. `end` has `error`, the name of what ended it
+    early, or null.
+    """
+
+    @contextmanager
+    def watch(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
+        began = time.monotonic()
+        at = {"done": 0, "left": left}
+
+        def line(event: str, **facts: Any) -> None:
+            seconds = round(time.monotonic() - began, 3)
+            print(json.dumps({"event": event, "seconds": seconds, **at, **facts}), file=stream, flush=True)
+
+        def show(step: Step) -> None:
+            at.update(done=step.done, left=step.left)
+            facts: dict[str, Any] = {"chunk": step.chunk, "took": round(step.seconds, 6)}
+            facts["parameters"] = _varied(spec, step.task)
+            counts = step.counts()
+            if found := interval(counts):
+                facts |= {**dict(zip(("rate", "low", "high"), found, strict=True)), "realisations": len(counts)}
+            line("chunk", **facts)
+
+        line("begin")
+        try:
+            yield show
+        except BaseException as error:
+            line("end", error=type(error).__name__)
+            raise
+        line("end", error=None)
+
+    return watch

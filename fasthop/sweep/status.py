@@ -1,0 +1,63 @@
+"""How far a sweep is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from fasthop.sweep.agenda import Agenda
+from fasthop.sweep.index import held, index_files
+from fasthop.sweep.plan import count_chunks, plan_tasks
+from fasthop.sweep.progress import interval, label
+from fasthop.sweep.spec import Registry
+from fasthop.sweep.store import read_manifest, read_spec, table_files
+
+
+class Status(NamedTuple):
+    """How far a sweep is.
+
+    Attributes
+    ----------
+    folder : Path
+    chunks, left : int
+        Of the whole sweep, and those that lack; under a stopping rule at most.
+    rows, files : int
+    tasks : DataFrame
+        One row per task: `task_id`, `task` (what varies), `realisations` there, `left` (chunks), and where the
+        experiment has a rate, `rate` with its interval `low`, `high`.
+    runs : list of dict
+        What the manifest has of every run, the last one last.
+    """
+
+    folder: Path
+    chunks: int
+    left: int
+    rows: int
+    files: int
+    tasks: pd.DataFrame
+    runs: list[dict[str, Any]]
+
+
+def status(folder: str | Path, registry: Registry | None = None) -> Status:
+    """Say how far a sweep is, also while it runs; errors as in `read`, but a sweep without rows has a status."""
+    folder = Path(folder)
+    spec = read_spec(folder, registry)
+    tasks, paths = plan_tasks(spec), table_files(folder)
+    index = index_files(paths, tasks, spec.experiment)
+    there = held(index, tasks)
+    table = []
+    for task in tasks:
+        own = there.get(task.task_id)
+        left = Agenda(spec, [task], there).left
+        row: dict[str, Any] = {"task_id": task.task_id, "task": label(spec, task)}
+        row |= {"realisations": 0 if own is None else len(own.realisations), "left": left}
+        if spec.experiment.counts:
+            found = None if own is None else interval(own.counts)
+            row |= dict(zip(("rate", "low", "high"), found or (float("nan"),) * 3, strict=True))
+        table.append(row)
+    frame = pd.DataFrame(table)
+    chunks, left = count_chunks(tasks, spec.realisations), int(frame["left"].sum())
+    runs = read_manifest(folder)["runs"]
+    return Status(folder, chunks, left, int(index.rows.sum()), len(paths), frame, runs)

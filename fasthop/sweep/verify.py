@@ -1,0 +1,172 @@
+"""Look for everything that can be wrong with the folder of a sweep, and compute some of it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from fasthop.sweep.agenda import Agenda
+from fasthop.sweep.columns import FOOTER, IDENTITY, make_table, read_table, starts_of_runs, table_schema
+from fasthop.sweep.errors import FolderError
+from fasthop.sweep.index import Index, held, index_files
+from fasthop.sweep.machine import instruction_set
+from fasthop.sweep.merge import gather, same_bits
+from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, Chunk, TaskPlan, plan_tasks
+from fasthop.sweep.spec import Registry, Spec
+from fasthop.sweep.store import name_fits, other_files, read_manifest, read_spec, spec_difference, table_files
+
+
+class VerifyReport(NamedTuple):
+    """What was looked at, and what is wrong.
+
+    Attributes
+    ----------
+    folder : Path
+    files, rows : int
+        In `tables/`.
+    recomputed : int
+        Chunks that were computed again.
+    problems : tuple of str
+        One sentence each; empty where all is well.
+    notes : tuple of str
+        What is no mistake but should be known.
+    """
+
+    folder: Path
+    files: int
+    rows: int
+    recomputed: int
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def verify(folder: str | Path, sample: int = 3, seed: int = 0, registry: Registry | None = None) -> VerifyReport:
+    """Check a sweep: its names, versions, columns, checksums, duplicates and gaps, and a sample of its numbers.
+
+    Parameters
+    ----------
+    folder : path
+    sample : int
+        Chunks to compute again and to compare bit for bit; those of another instruction set are not compared.
+    seed : int
+        Which ones.
+    registry : mapping of str to Experiment, optional
+
+    Raises
+    ------
+    FolderError
+        Where the folder holds no sweep at all.
+    """
+    folder = Path(folder)
+    spec = read_spec(folder, registry)
+    tasks, paths = plan_tasks(spec), table_files(folder)
+    problems = [f"{path} is no file of this sweep." for path in other_files(folder)]
+    if read_manifest(folder)["tasks"] != [task.task_id for task in tasks]:
+        problems.append(f"{folder / 'manifest.json'} has other task ids than its spec gives.")
+    sound = []
+    for path in paths:
+        found = list(_file_problems(path, spec, tasks))
+        problems += found
+        if not found:
+            sound.append(path)
+    index = index_files(sound, tasks, spec.experiment)
+    problems += [*_duplicates(index, tasks), *_gaps(index, spec, tasks)]
+    chunks, foreign = _sample(index, spec, tasks, sample, seed)
+    for chunk, entries in chunks:
+        columns = spec.experiment.rows(chunk.task.parameters, chunk.realisations, spec.seed)
+        again = make_table(spec, chunk.task, chunk.realisations, columns, instruction_set())
+        if not same_bits(gather(index, entries, spec), again):
+            problems.append(f"the chunk {chunk.id} has other rows than computing it again gives.")
+    return VerifyReport(
+        folder, len(paths), int(index.rows.sum()), len(chunks), tuple(problems), tuple(_notes(index, foreign))
+    )
+
+
+def _file_problems(path: Path, spec: Spec, tasks: Sequence[TaskPlan]) -> Iterator[str]:
+    """Say the first thing that is wrong with a file."""
+    if not name_fits(path):
+        yield f"{path} is not what its name says: it was truncated, changed or renamed, or is no file of a sweep."
+        return
+    try:
+        index = index_files([path], tasks, spec.experiment)
+        footer = pq.read_schema(path).metadata or {}
+        there = json.loads(footer[FOOTER])
+        difference = spec_difference(there, spec)
+    except FolderError as error:
+        yield str(error)
+        return
+    except (AttributeError, KeyError, ValueError):
+        yield f"{path} has no spec in its footer."
+        return
+    if difference:
+        yield f"{path} belongs to another sweep: {difference}."
+        return
+    table = read_table(path, table_schema(spec.experiment), IDENTITY.names)
+    due = [SCHEMA_VERSION, STREAM_VERSION, KERNEL_VERSION, spec.seed]
+    for name, value in zip(("schema_version", "stream_version", "kernel_version", "seed"), due, strict=True):
+        found = table[name].unique().to_pylist()
+        if found not in ([value], []):
+            yield f"{path} has {name} {found}, where this sweep has {value}."
+            return
+    order = np.lexsort((index.realisation, index.task))
+    if len(starts_of_runs(index.task[order], index.realisation[order])) < len(order):
+        yield f"{path} has rows of one realisation in two places."
+    elif (index.realisation < 0).any():
+        yield f"{path} has negative realisations."
+
+
+def _duplicates(index: Index, tasks: Sequence[TaskPlan]) -> Iterator[str]:
+    twice = np.setdiff1d(np.arange(len(index.task)), index.once())
+    if len(twice):
+        first = twice[0]
+        which = f"realisation {index.realisation[first]} of the task {tasks[index.task[first]].task_id}"
+        others = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+        yield (
+            f"{index.files[index.file[first]]} has {which}{others}, which another file has too: "
+            "read counts them once, other readers do not; fasthop compact keeps one."
+        )
+
+
+def _gaps(index: Index, spec: Spec, tasks: Sequence[TaskPlan]) -> Iterator[str]:
+    agenda = Agenda(spec, tasks, held(index, tasks))
+    if first := next(iter(agenda), None):
+        most = "at most " if spec.stop else ""
+        yield f"chunks lack, {most}{agenda.left}, the first of them {first.id}: run again."
+
+
+def _sample(
+    index: Index, spec: Spec, tasks: Sequence[TaskPlan], sample: int, seed: int
+) -> tuple[list[tuple[Chunk, np.ndarray]], int]:
+    """Choose chunks that are there, by the hash of their names; count those of another instruction set."""
+    entries = index.once()
+    mine = entries[index.instruction_set[entries] == instruction_set()]
+    per_chunk = np.array([task.per_chunk for task in tasks])
+    part = index.realisation[mine] // per_chunk[index.task[mine]]
+    bounds = np.append(starts_of_runs(index.task[mine], part), len(mine))
+
+    def rank(low: int) -> bytes:
+        name = f"{seed} {tasks[index.task[mine[low]]].task_id}-{part[low]}"
+        return hashlib.sha256(name.encode()).digest()
+
+    chosen = sorted(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True), key=lambda pair: rank(pair[0]))
+    chunks = []
+    for low, high in chosen[: max(sample, 0)]:
+        own = mine[low:high]
+        realisations = tuple(index.realisation[own].tolist())
+        chunks.append((Chunk(-1, tasks[index.task[own[0]]], int(part[low]), realisations), own))
+    return chunks, len(entries) - len(mine)
+
+
+def _notes(index: Index, foreign: int) -> Iterator[str]:
+    machines = np.unique(index.instruction_set).tolist()
+    if len(machines) > 1:
+        sets = ", ".join(machines)
+        yield f"the rows were computed with several instruction sets ({sets}): their last bits may differ."
+    if foreign:
+        yield f"{foreign} realisations are not of this machine's instruction set, {instruction_set()}: not compared."
