@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
