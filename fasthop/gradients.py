@@ -297,11 +297,11 @@ def derivatives(
 
 
 def _summed(q: np.ndarray, p: np.ndarray) -> np.ndarray:
-    return np.matmul(np.swapaxes(q, 1, 2), p)
+    return np.asarray(np.matmul(np.swapaxes(q, 1, 2), p))
 
 
 def _one_by_one(q: np.ndarray, p: np.ndarray) -> np.ndarray:
-    return q[..., :, None] * p[..., None, :]
+    return np.asarray(q[..., :, None] * p[..., None, :])
 
 
 def stored_gradient(weights: Weights, q: np.ndarray, p: np.ndarray, outer: _Outer = _summed) -> np.ndarray:

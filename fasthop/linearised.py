@@ -161,7 +161,7 @@ class Linearised:
 
     def Lam(self, row: int) -> np.ndarray:
         """Return Λ of one state, float64, shape (N, N)."""
-        return curvature(self.memory, self.arguments[row : row + 1].astype(np.float64))[0]
+        return np.asarray(curvature(self.memory, self.arguments[row : row + 1].astype(np.float64))[0])
 
     def jacobian(self, row: int) -> np.ndarray:
         """Return J of one state, float64, shape (N, N)."""
@@ -190,7 +190,7 @@ class Linearised:
         finite = np.isfinite(self.arguments).all(axis=1) & np.isfinite(self.slopes).all(axis=1)
         if self.memory.neurons <= EXACT:
             rows = np.flatnonzero(finite)
-            return [(rows, np.array([self.jacobian(row) for row in rows]))] if rows.size else []
+            return [(rows, np.array([self.jacobian(row) for row in rows.tolist()]))] if rows.size else []
         # Any start will do that no structured J is blind to; an irrational rotation fills the directions.
         start = np.modf((np.arange(self.memory.neurons) + 1) * 0.6180339887498949)[0] - 0.5
         hessenberg = np.zeros((len(self.states), KRYLOV + 1, KRYLOV), self.memory.dtype)

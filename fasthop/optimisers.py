@@ -34,7 +34,7 @@ class SGD:
     def move(self, gradient: np.ndarray, moments: np.ndarray, count: int, share: float) -> np.ndarray:
         """Return what is added to the parameters in step `count` = 1, 2, … at `share` of the rate; update moments."""
         moments[0] = self.momentum * moments[0] + gradient
-        return -share * self.rate * moments[0]
+        return np.asarray(-share * self.rate * moments[0])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -345,11 +345,12 @@ def _write(path: Path, name: str, state: _State) -> None:
 def _read(path: Path, name: str) -> _State:
     try:
         with np.load(path) as file:
-            if str(file["name"]) != name:
-                raise ValueError(f"checkpoint {path} is of another fit; give another path, or remove it.")
-            return _State(file["theta"], file["moments"], [tuple(row) for row in file["history"]])
-    except (KeyError, OSError, zipfile.BadZipFile):
+            found = {key: file[key] for key in ("name", "theta", "moments", "history")}
+    except (KeyError, OSError, ValueError, TypeError, zipfile.BadZipFile):
         raise ValueError(f"checkpoint {path} is no file of a fit.") from None
+    if str(found["name"]) != name:
+        raise ValueError(f"checkpoint {path} is of another fit; give another path, or remove it.")
+    return _State(found["theta"], found["moments"], [tuple(row) for row in found["history"]])
 
 
 @contextmanager

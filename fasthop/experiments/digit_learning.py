@@ -90,13 +90,18 @@ def _learn(task: Task, seed: int, sizes: list[int], last: Any, inputs: np.ndarra
     return fit(Memory(weights, layers=layers), inputs, targets, loss="squared", optimiser=adam, seed=seed, **options)
 
 
+def _last(learned: Fit) -> dict[str, Any]:
+    """Return what the last epoch was like."""
+    return {name: learned.history[name].iloc[-1] for name, _ in _MEASURED}
+
+
 def classify(task: Task, seed: int, realisation: int) -> dict[str, Any]:
     """Learn to name digits from their ink, and count the images that are named right."""
     ink, digits = digit_ink()
     x, one_hot = ink / 8.0 - 1.0, np.eye(10)[digits]
     asked = split(task["split"], seed, realisation)
     learned = _learn(task, seed + realisation, [64, task["hidden"], 10], "softmax", x[~asked], one_hot[~asked])
-    found: dict[str, Any] = learned.history.iloc[-1][["loss", "refused", "lambda_max"]].to_dict()
+    found = _last(learned)
     for name, rows in (("learned", ~asked), ("asked", asked)):
         ends = respond(learned.memory, x[rows])
         said = ends.state[:, layer_of(learned.memory, -1)].argmax(axis=1)
@@ -126,7 +131,7 @@ def complete(task: Task, seed: int, realisation: int) -> dict[str, Any]:
         "wrong_nearest": hidden[~asked][nearest],
         "wrong_pseudo_inverse": np.sign(recalled.state[:, SEEN:]),
     }
-    found: dict[str, Any] = learned.history.iloc[-1][["loss", "refused", "lambda_max"]].to_dict()
+    found = _last(learned)
     return found | {"pixels": due.size} | {name: int((answer != due).sum()) for name, answer in answers.items()}
 
 

@@ -128,8 +128,8 @@ def test_complex_step(name, variable):
 @pytest.mark.parametrize("variable", ["y", "u"])
 @pytest.mark.parametrize("n", [5, 70])
 def test_every_solver_finds_the_adjoint_of_symmetric_weights(n, variable, solver):
-    W = RNG.standard_normal((n, n)) / np.sqrt(n)
-    W = 0.3 * (W + W.T)
+    W = RNG.standard_normal((n, n))
+    W = 0.8 * (W + W.T) / np.linalg.norm(W + W.T, 2)
     memory = fh.Memory(W, 0.5 * RNG.standard_normal(n), "relu" if n == 5 else "tanh", variable=variable)
     states, e = settled(memory, RNG.standard_normal((21, n))), RNG.standard_normal((21, n))
     x = states if variable == "y" else states @ W + memory.b
