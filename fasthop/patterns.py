@@ -117,13 +117,13 @@ def digit_images() -> tuple[np.ndarray, np.ndarray]:
     -----
     Alpaydin and Kaynak 1998, doi 10.24432/C50P49, CC BY 4.0; see `data/README.md`. Their rank is 55.
     """
-    ink, digits = _digits()
+    ink, digits = digit_ink()
     return np.where(ink >= INK, 1.0, -1.0), digits
 
 
 def digit_means() -> np.ndarray:
     """Return the ten class means of the digits, each +1 where the mean ink is 8 of 16 or more, shape (10, 64)."""
-    ink, digits = _digits()
+    ink, digits = digit_ink()
     return np.where([ink[digits == digit].mean(axis=0) >= INK for digit in range(10)], 1.0, -1.0)
 
 
@@ -312,7 +312,8 @@ class Uniform:
         return np.asarray(self.low + (self.high - self.low) * out[0])
 
 
-def _digits() -> tuple[np.ndarray, np.ndarray]:
+def digit_ink() -> tuple[np.ndarray, np.ndarray]:
+    """Return the ink of the digits, 0 … 16, uint8 of shape (1797, 64), and which digits they are."""
     table = pq.read_table(shipped("digits.parquet"))
     ink = np.stack([table[name].to_numpy() for name in table.column_names if name.startswith("pixel_")], axis=1)
     return ink, np.array(table["digit"].to_numpy())

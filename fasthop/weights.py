@@ -166,6 +166,25 @@ class Blocks(Weights):
         table.sort(key=lambda entry: entry[:2])
         super().__init__(int(edges[-1]), count, table, np.concatenate(parts, axis=1), tied)
 
+    @property
+    def given(self) -> dict[tuple[int, int], slice]:
+        """Where the numbers of every block that was given stand in `stored`."""
+        edges = np.concatenate([[0], np.cumsum(self.sizes)]).tolist()
+        return {
+            (edges.index(row), edges.index(column)): slice(at, at + rows * columns)
+            for row, column, rows, columns, at, kind, _ in self.blocks.tolist()
+            if kind == PLAIN
+        }
+
+    def with_numbers(self, numbers: np.ndarray) -> Blocks:
+        """Return one memory's blocks of the same shape, with other numbers in the order of `stored`."""
+        blocks = {}
+        for (i, j), part in self.given.items():
+            block = numbers[part].reshape(self.sizes[i], self.sizes[j])
+            blocks[i, j] = (block + block.T) / 2 if i == j and self.symmetric else block
+        ordered = dict(sorted(blocks.items(), key=lambda entry: self.given[entry[0]].start))
+        return Blocks(self.sizes, ordered, tied=self.symmetric)
+
     def _layers(self, key: Any) -> tuple[int, int]:
         pair = tuple(key) if isinstance(key, (tuple, list)) else ()
         if len(pair) != 2 or not all(isinstance(i, int) and 0 <= i < len(self.sizes) for i in pair):

@@ -48,6 +48,8 @@ OFFDIAGONAL = 6
 DIRECTION = 7
 BIAS = 8
 BLOCK = 16
+#: The order in which samples are trained on; the realisation is the epoch.
+SHUFFLE = 17
 
 # Words travel in uint64: their products have 64 bits, and beside a plain integer numba would make them signed.
 _LOW = np.uint64(0xFFFFFFFF)

@@ -1,0 +1,87 @@
+"""Layers that are held at their inputs while the others settle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fasthop import checks
+from fasthop.activations import as_activation
+from fasthop.memory import Memory
+from fasthop.weights import Weights
+from fasthop_kernels.flows import NONE
+from fasthop_kernels.products import DIAGONAL, PLAIN
+
+
+class Clamped(Weights):
+    """Weights in which held neurons receive nothing but themselves, so that W y − y is 0 for them whatever they are.
+
+    Attributes
+    ----------
+    free : Weights
+        Of the memory that was clamped; its numbers are the first of `stored`.
+    heard : Weights
+        The rows of the other neurons alone.
+    held : bool array, shape (N,)
+    """
+
+    def __init__(self, free: Weights, spans: Sequence[tuple[int, int]]) -> None:
+        n, k, at = free.neurons, len(free.stored), free.stored.shape[1]
+        self.free, self.held = free, np.zeros(n, bool)
+        own = []
+        for first, last in spans:
+            self.held[first:last] = True
+            own.append((first, first, last - first, last - first, at, DIAGONAL, 0))
+            at += last - first
+        stored = np.concatenate([free.stored, np.ones((k, at - free.stored.shape[1]))], axis=1)
+        table = [part for block in free.blocks.tolist() for part in self._heard(block)]
+        self.heard = Weights(n, free.count, table, stored, False)
+        super().__init__(n, free.count, [*table, *own], stored, False)
+
+    def _heard(self, block: list[int]) -> list[list[int]]:
+        """Return the rows of a block that are not held, as blocks."""
+        row, _, rows, columns, at, kind, _ = block
+        inside = self.held[row : row + rows]
+        if not inside.any():
+            return [block]
+        if inside.all():
+            return []
+        if kind != PLAIN:
+            raise ValueError("W must be dense or have blocks between layers where some layers are held.")
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], inside, [True]]).astype(int)))
+        pairs = edges.reshape(-1, 2).tolist()
+        return [[row + a, block[1], b - a, columns, at + a * columns, kind, 0] for a, b in pairs]
+
+
+def clamp(memory: Memory, layers: Sequence[int]) -> Memory:
+    """Return the memory whose given layers keep the state they start from, while the others settle.
+
+    Parameters
+    ----------
+    memory : Memory
+        One or K memories with R = I. Held layers must have the identity as their activation.
+    layers : sequence of int
+        Which layers are held; a negative one counts from the end.
+
+    Returns
+    -------
+    Memory
+        Of the same neurons. Its steady states are those of the free layers at the inputs that the held ones start from.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where a layer does not exist or is not of the identity, or R is not I.
+    """
+    if memory.drive.code != NONE:
+        raise ValueError(f"memory must have R = 'identity' to be clamped; got {memory.drive.name!r}.")
+    most = len(memory.layers)
+    edges = np.concatenate([[0], np.cumsum([layer.neurons for layer in memory.layers])]).tolist()
+    chosen = sorted({checks.whole("layers", layer, least=-most, most=most - 1) % most for layer in layers})
+    for layer in chosen:
+        if (name := as_activation(memory.layers[layer].activation).name) != "identity":
+            raise ValueError(f"layers[{layer}] must have the identity as its activation to be held; got {name!r}.")
+    weights = Clamped(memory.weights, [(edges[layer], edges[layer + 1]) for layer in chosen])
+    b = np.where(weights.held, 0.0, memory.b)
+    return Memory(weights, b, layers=memory.layers, tau=memory.tau, variable=memory.variable, dtype=memory.dtype)

@@ -1,0 +1,441 @@
+"""The gradient through the equilibrium, against complex steps, differences, unrolled back-propagation, and exact cases.
+
+The oracles are a NumPy transcription of the fixed-point map and of g; nothing in them knows of an adjoint.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy import special
+
+import fasthop as fh
+
+RNG = np.random.default_rng(8)
+STEP = 1e-30
+
+
+def above(x, value, other):
+    return np.where(x.real > 0, value, other)
+
+
+def normalised(x, centre, n, epsilon):
+    d = x - centre
+    return d / np.sqrt((d * d).sum(axis=-1, keepdims=True) / n + epsilon)
+
+
+#: name → (parameters, g for complex x with the neurons on the last axis)
+G = {
+    "identity": ({}, lambda x: x),
+    "tanh": ({"beta": 1.3}, lambda x, beta: np.tanh(beta * x)),
+    "sigmoid": ({"beta": 1.7}, lambda x, beta: 1 / (1 + np.exp(-beta * x))),
+    "relu": ({}, lambda x: above(x, x, 0 * x)),
+    "leaky_relu": ({"slope_below": 0.2}, lambda x, slope_below: above(x, x, slope_below * x)),
+    "smooth_leaky_relu": ({}, lambda x: x * (5 + 3 * special.erf(3 * x / 8)) / 8),
+    "softplus": ({"beta": 1.4}, lambda x, beta: np.log(1 + np.exp(beta * x)) / beta),
+    "exp": ({}, np.exp),
+    "gelu": ({}, lambda x: x * (1 + special.erf(x / np.sqrt(2))) / 2),
+    "silu": ({}, lambda x: x / (1 + np.exp(-x))),
+    "selu": ({}, lambda x: 1.0507009873554805 * above(x, x, 1.6732632423543772 * (np.exp(x) - 1))),
+    "gaussian": ({}, lambda x: np.exp(-x * x)),
+    "rectified_power": ({"n": 3}, lambda x, n: above(x, x**2, 0 * x)),
+    "hard_tanh": ({}, lambda x: np.where(abs(x.real) < 1, x, np.sign(x.real))),
+    "soft_threshold": (
+        {"threshold": 0.3},
+        lambda x, threshold: np.where(abs(x.real) > 0.3, x - threshold * np.sign(x.real), 0 * x),
+    ),
+    "softmax": (
+        {"beta": 1.6},
+        lambda x, beta: np.exp(beta * x) / np.exp(beta * x).sum(axis=-1, keepdims=True),
+    ),
+    "layer_norm": (
+        {"gamma": 0.8, "epsilon": 0.3},
+        lambda x, gamma, epsilon: gamma * normalised(x, x.mean(axis=-1, keepdims=True), x.shape[-1], epsilon),
+    ),
+    "sphere": ({"epsilon": 0.4}, lambda x, epsilon: normalised(x, 0, 1, epsilon)),
+}
+
+
+def fixed_point_map(variable, g):
+    """(x, W, b, parameters of g) → f(x) for one state."""
+    if variable == "u":
+        return lambda x, W, b, theta: g(W @ x + b, **theta)
+    return lambda x, W, b, theta: W @ g(x, **theta) + b
+
+
+def complex_jacobian(f, x):
+    columns = [f(x + 1j * STEP * unit).imag / STEP for unit in np.eye(len(x))]
+    return np.stack(columns, axis=1)
+
+
+def fixed_point(f, x, J):
+    """Newton's chord from a near x; the imaginary part, being infinitesimal, is then exact to rounding."""
+    for _ in range(8):
+        x = x - np.linalg.solve(np.eye(len(x)) - J, x - f(x))
+    return x
+
+
+def complex_steps(f, x, e, W, b, theta):
+    """Derivatives of e · x*(W, b, θ), each by a complex step of the whole forward problem."""
+    x = fixed_point(lambda z: f(z, W, b, theta), x + 0j, complex_jacobian(lambda z: f(z, W, b, theta), x)).real
+    J = complex_jacobian(lambda z: f(z, W, b, theta), x)
+
+    def slope(W, b, theta):
+        return e @ fixed_point(lambda z: f(z, W, b, theta), x + 0j, J).imag / STEP
+
+    n = len(x)
+    db = [slope(W, b + 1j * STEP * unit, theta) for unit in np.eye(n)]
+    dW = [slope(W + 1j * STEP * unit.reshape(n, n), b, theta) for unit in np.eye(n * n)]
+    named = {k: slope(W, b, {**theta, k: v + 1j * STEP}) for k, v in theta.items() if k != "n"}
+    return np.array(db), np.array(dW).reshape(n, n), named, x
+
+
+def close(found, due, tolerance):
+    return np.abs(found - due).max() <= tolerance * max(1.0, np.abs(due).max())
+
+
+def settled(memory, starts, **options):
+    ends = fh.settle(memory, starts, tolerance=1e-13, **options)
+    assert ends.settled.all()
+    return ends.state
+
+
+# --- every activation, system and solver -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variable", ["y", "u"])
+@pytest.mark.parametrize("name", G)
+def test_complex_step(name, variable):
+    n, rng = 6, np.random.default_rng(list(name.encode()))
+    theta, g = G[name]
+    W, b = 0.15 * rng.standard_normal((n, n)), 0.4 * rng.standard_normal(n) + 0.2
+    memory = fh.Memory(W, b, {"name": name, **theta}, variable=variable)
+    starts, e = rng.standard_normal((2, n)) / 2, rng.standard_normal((2, n))
+    f = fixed_point_map(variable, g)
+    due = [complex_steps(f, x, e_row, W, b, theta) for x, e_row in zip(settled(memory, starts, dt=0.2), e, strict=True)]
+    for solver in ("auto", "gmres", "lu", "iteration"):
+        found = fh.gradient(memory, [x for *_, x in due], e, solver=solver, per_sample=True, tolerance=1e-13)
+        assert (found.kind == "solved").all()
+        for i, (db, dW, named, _) in enumerate(due):
+            assert close(found.db[i], db, 1e-12)
+            assert close(found.dW[i], dW, 1e-12)
+            assert found.dparameters[0].keys() == named.keys()
+            for key, value in named.items():
+                assert close(found.dparameters[0][key][i], value, 1e-12)
+
+
+@pytest.mark.parametrize("solver", ["auto", "iteration", "ode", "gmres", "cholesky", "lu"])
+@pytest.mark.parametrize("variable", ["y", "u"])
+@pytest.mark.parametrize("n", [5, 70])
+def test_every_solver_finds_the_adjoint_of_symmetric_weights(n, variable, solver):
+    W = RNG.standard_normal((n, n))
+    W = 0.8 * (W + W.T) / np.linalg.norm(W + W.T, 2)
+    memory = fh.Memory(W, 0.5 * RNG.standard_normal(n), "relu" if n == 5 else "tanh", variable=variable)
+    states, e = settled(memory, RNG.standard_normal((21, n))), RNG.standard_normal((21, n))
+    x = states if variable == "y" else states @ W + memory.b
+    Lam = np.where(x > 0, 1.0, 0.0) if n == 5 else 1 / np.cosh(x) ** 2
+    found = fh.gradient(memory, states, e, solver=solver, tolerance=1e-14)
+    for i in range(21):
+        J = W * Lam[i] if variable == "y" else Lam[i][:, None] * W
+        assert close(found.adjoint[i], np.linalg.solve(np.eye(n) - J.T, e[i]), 1e-11)
+        values = np.linalg.eigvals(J)
+        assert found.lambda_max[i] == pytest.approx(values.real.max(), abs=1e-12 if n == 5 else 0.02)
+        assert found.rho[i] == pytest.approx(np.abs(values).max(), abs=1e-12 if n == 5 else 0.02)
+    assert (found.kind == "solved").all()
+    assert found.backward_residual.max() <= 1e-13
+    if variable == "y" and n == 5:
+        dead = x <= 0
+        assert dead.any()
+        assert (found.adjoint[dead] == e[dead]).all() or close(found.adjoint[dead], e[dead], 1e-14)
+
+
+def test_unrolled_back_propagation_tends_to_it():
+    n = 12
+    W = RNG.standard_normal((n, n)) / np.sqrt(n)
+    b, start, e = RNG.standard_normal(n) / 2, RNG.standard_normal(n), RNG.standard_normal(n)
+    memory = fh.Memory(0.8 * W, b)
+    found = fh.gradient(memory, settled(memory, start[None]), e[None], tolerance=1e-14)
+    steps = int(np.ceil(30 / (1 - found.rho[0])))
+    path = [start]
+    for _ in range(steps):
+        path.append(memory.W @ np.tanh(path[-1]) + b)
+    back, db, dW = e, np.zeros(n), np.zeros((n, n))
+    for y in path[-2::-1]:
+        db, dW = db + back, dW + np.outer(back, np.tanh(y))
+        back = (memory.W.T @ back) / np.cosh(y) ** 2
+    assert close(found.db, db, 1e-10)
+    assert close(found.dW, dW, 1e-10)
+    assert np.abs(back).max() <= 1e-10  # what is left for the start
+    assert not found.dstart.any()
+
+
+# --- every structure -------------------------------------------------------------------------------------------------
+
+
+def differences(loss, parts):
+    """Central differences of loss(parts) in every entry of every part."""
+    found = []
+    for at, part in enumerate(parts):
+        slopes = np.empty(part.size)
+        for i in range(part.size):
+            ends = []
+            for sign in (1, -1):
+                moved = [p.copy() for p in parts]
+                moved[at].flat[i] += sign * 1e-6
+                ends.append(loss(*moved))
+            slopes[i] = (ends[0] - ends[1]) / 2e-6
+        found.append(slopes.reshape(part.shape))
+    return found
+
+
+def random_symmetric(n):
+    A = RNG.standard_normal((n, n)) / np.sqrt(n)
+    return 0.35 * (A + A.T)
+
+
+FREE, SYMMETRIC = 0.5 * RNG.standard_normal((5, 5)) / np.sqrt(5), random_symmetric(5)
+CHAIN = [0.4 * RNG.standard_normal((2, 3)), random_symmetric(3) / 2]
+PATTERNS = RNG.standard_normal((2, 5)) / 2
+BIAS = RNG.standard_normal(5) / 2
+STRUCTURES = {
+    "dense": ([FREE], lambda W: W, lambda found: [found.dW]),
+    "symmetric": ([SYMMETRIC], lambda A: (A + A.T) / 2, lambda found: [found.dW_symmetric]),
+    "tied": (
+        CHAIN,
+        lambda B, C: fh.Blocks([2, 3], {(0, 1): B, (1, 1): (C + C.T) / 2}),
+        lambda found: [found.dW[0, 1], found.dW[1, 1]],
+    ),
+    "free feedback": (
+        [CHAIN[0], CHAIN[0].T / 3],
+        lambda B, C: fh.Blocks([2, 3], {(0, 1): B, (1, 0): C}, tied=False),
+        lambda found: [found.dW[0, 1], found.dW[1, 0]],
+    ),
+    "low rank": ([PATTERNS], fh.LowRank, lambda found: [found.dW]),
+    "low rank with self-coupling": (
+        [PATTERNS],
+        lambda xi: fh.LowRank(xi, self_coupling=True),
+        lambda found: [found.dW],
+    ),
+}
+SYSTEMS = {
+    "(1)": {},
+    "(1) with tau": {"tau": np.array([1.0, 1.0, 0.5, 0.5, 0.5])},
+    "(5)": {"variable": "u", "R": "gradient"},
+    "(9)": {"R": "gradient"},
+}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_differences(structure, system):
+    parts, make, taken = STRUCTURES[structure]
+    layers = [(2, {"name": "tanh", "beta": 1.5}), (3, {"name": "softmax", "beta": 2.0})]
+    starts, e = RNG.standard_normal((3, 5)) / 2, RNG.standard_normal((3, 5))
+
+    def memory(*given):
+        return fh.Memory(make(*given[:-1]), given[-1], layers=layers, **SYSTEMS[system])
+
+    found = fh.gradient(memory(*parts, BIAS), settled(memory(*parts, BIAS), starts), e)
+    due = differences(lambda *given: (settled(memory(*given), starts) * e).sum(), [*parts, BIAS])
+    assert found.lambda_max.max() <= 0.95
+    for mine, theirs in zip([*taken(found), found.db], due, strict=True):
+        assert close(mine, theirs, 1e-6)
+
+
+def test_many_memories_are_each_their_own():
+    W, b = 0.3 * RNG.standard_normal((3, 6, 6)), RNG.standard_normal((3, 6))
+    memory = fh.Memory(W, b)
+    states, e = settled(memory, RNG.standard_normal((3, 11, 6))), RNG.standard_normal((3, 11, 6))
+    for solver in ("gmres", "lu"):
+        found = fh.gradient(memory, states, e, solver=solver)
+        assert found.dW.shape == (3, 6, 6)
+        for k in range(3):
+            alone = fh.gradient(fh.Memory(W[k], b[k]), states[k], e[k], solver=solver)
+            np.testing.assert_array_equal(found.dW[k], alone.dW)
+            np.testing.assert_array_equal(found.db[k], alone.db)
+            np.testing.assert_array_equal(found.adjoint[k], alone.adjoint)
+
+
+def test_per_sample_adds_up_and_float32_is_near():
+    memory = fh.Memory(FREE, BIAS)
+    states, e = settled(memory, RNG.standard_normal((40, 5))), RNG.standard_normal((40, 5))
+    total, single = fh.gradient(memory, states, e), fh.gradient(memory, states, e, per_sample=True)
+    assert single.dW.shape == (40, 5, 5)
+    assert close(single.dW.sum(axis=0), total.dW, 1e-14)
+    assert close(single.db.sum(axis=0), total.db, 1e-14)
+    low = fh.gradient(fh.Memory(FREE, BIAS, dtype="float32"), states, e, solver="gmres")
+    assert low.adjoint.dtype == np.float32
+    assert close(low.dW, total.dW, 1e-4)
+    one = fh.gradient(memory, states[0], e[0])
+    np.testing.assert_array_equal(one.adjoint, single.adjoint[0])
+
+
+def test_a_row_does_not_depend_on_its_neighbours():
+    n = 50
+    W = 0.5 * RNG.standard_normal((n, n)) / np.sqrt(n)
+    memory = fh.Memory(W)
+    states, e = settled(memory, RNG.standard_normal((30, n))), RNG.standard_normal((30, n))
+    for solver in ("iteration", "ode", "gmres", "lu"):
+        together = fh.gradient(memory, states, e, solver=solver)
+        some = fh.gradient(memory, states[7:12], e[7:12], solver=solver)
+        for name in ("adjoint", "products", "backward_residual", "lambda_max"):
+            np.testing.assert_array_equal(getattr(together, name)[7:12], getattr(some, name))
+
+
+# --- held layers -----------------------------------------------------------------------------------------------------
+
+
+def test_a_held_layer_keeps_its_state_and_gets_a_gradient():
+    sizes = [3, 4, 2]
+    blocks = {(0, 1): 0.5 * RNG.standard_normal((3, 4)), (1, 2): 0.5 * RNG.standard_normal((4, 2))}
+    layers = [(3, "identity"), (4, "tanh"), (2, "softmax")]
+    b, inputs, e = RNG.standard_normal(9) / 2, RNG.standard_normal((5, 3)), RNG.standard_normal((5, 9))
+    e[:, :3] = 0
+
+    def solved(inputs, U, V, b):
+        memory = fh.Memory(fh.Blocks(sizes, {(0, 1): U, (1, 2): V}), b, layers=layers)
+        states = settled(fh.clamp(memory, [0]), np.concatenate([inputs, np.zeros((5, 6))], axis=1))
+        np.testing.assert_array_equal(states[:, :3], inputs)
+        return memory, states
+
+    memory, states = solved(inputs, *blocks.values(), b)
+    hidden, out = np.tanh(states[:, 3:7]), special.softmax(states[:, 7:], axis=1)
+    np.testing.assert_allclose(states[:, 3:7], inputs @ blocks[0, 1] + out @ blocks[1, 2].T + b[3:7], atol=1e-12)
+    np.testing.assert_allclose(states[:, 7:], hidden @ blocks[1, 2] + b[7:], atol=1e-12)
+    for solver in ("lu", "gmres"):
+        found = fh.gradient(fh.clamp(memory, [0]), states, e, solver=solver)
+        due = differences(lambda *given: (solved(*given)[1] * e).sum(), [inputs, *blocks.values(), b])
+        assert close(found.dheld, due[0], 1e-6)
+        assert close(found.dW[0, 1], due[1], 1e-6)
+        assert close(found.dW[1, 2], due[2], 1e-6)
+        assert close(found.db, due[3], 1e-6)
+        assert not found.db[:3].any()
+
+
+def test_a_dense_memory_can_be_held_in_the_middle():
+    layers = [(2, "tanh"), (2, "identity"), (2, "tanh")]
+    W = 0.4 * RNG.standard_normal((6, 6))
+    memory = fh.clamp(fh.Memory(W, layers=layers), [1])
+    starts = RNG.standard_normal((4, 6))
+    states = settled(memory, starts)
+    np.testing.assert_array_equal(states[:, 2:4], starts[:, 2:4])
+    free = [0, 1, 4, 5]
+    g = np.tanh(states)
+    g[:, 2:4] = states[:, 2:4]
+    np.testing.assert_allclose((g @ W.T)[:, free], states[:, free], atol=1e-12)
+    found = fh.gradient(memory, states, np.ones((4, 6)))
+    assert not found.dW[2:4].any()
+
+
+@pytest.mark.parametrize(
+    ("memory", "layers", "message"),
+    [
+        (fh.Memory(FREE), [0], r"layers\[0\] must have the identity"),
+        (fh.Memory(FREE, activation="identity"), [1], "layers must be at least -1 and at most 0"),
+        (fh.Memory(SYMMETRIC, activation="identity", R="weights"), [0], "must have R = 'identity'"),
+        (
+            fh.Memory(fh.LowRank(PATTERNS), layers=[(2, "identity"), (3, "tanh")]),
+            [0],
+            "W must be dense or have blocks",
+        ),
+    ],
+)
+def test_what_cannot_be_held_is_refused(memory, layers, message):
+    with pytest.raises(ValueError, match=message):
+        fh.clamp(memory, layers)
+
+
+# --- where it fails --------------------------------------------------------------------------------------------------
+
+
+def test_minus_two_diverges_by_iteration_and_not_as_a_flow():
+    memory = fh.Memory(-2 * np.eye(2))
+    states, e = np.zeros((1, 2)), np.array([[1.0, -3.0]])
+    with pytest.warns(RuntimeWarning, match="1 of 1 gradients are refused: 1 unsolved"):
+        lost = fh.gradient(memory, states, e, solver="iteration")
+    assert np.isnan(lost.adjoint).all()
+    for solver in ("ode", "gmres", "lu", "cholesky", "auto"):
+        found = fh.gradient(memory, states, e, solver=solver)
+        np.testing.assert_allclose(found.adjoint, e / 3, rtol=1e-11)
+    assert (found.lambda_max[0], found.rho[0], found.amplification[0]) == pytest.approx((-2, 2, 1 / 3))
+
+
+def test_near_a_fold_the_amplification_is_told():
+    """N = 1, w = 2: λ = 2 (1 − y²/4 …) → 1 as the bias nears the fold, and the gradient is 1/(1 − λ)."""
+    for lam in (0.9, 0.99, 0.999):
+        y = np.arctanh(np.sqrt(1 - lam / 2))
+        memory = fh.Memory([[2.0]], y - 2 * np.tanh(y))
+        found = fh.gradient(memory, [[y]], [[1.0]])
+        assert found.amplification[0] == pytest.approx(1 / (1 - lam), rel=1e-9)
+        assert found.db[0] == pytest.approx(1 / (1 - lam), rel=1e-9)
+        near = fh.settle(memory, [[2.0]], tolerance=1e-8).state
+        loose = fh.gradient(memory, near, [[1.0]])
+        tight = fh.gradient(memory, near, [[1.0]], tighten=1e-8)
+        error = [abs(each.db[0] * (1 - lam) - 1) for each in (loose, tight)]
+        assert tight.forward_residual[0] <= max(1e-8 * (1 - lam) ** 2, 2e-15)
+        assert error[1] <= 1e-5 < 1e-2 or error[1] < error[0]
+
+
+def test_a_saddle_serves_lu_and_gmres_alone():
+    W = np.array([[0.0, 2.0], [2.0, 0.0]])
+    origin, e = np.zeros((1, 2)), np.array([[1.0, 0.5]])
+    due = np.linalg.solve(np.eye(2) - W.T, e[0])
+    for options in ({"R": "gradient"}, {"R": "gradient", "variable": "u"}):
+        memory = fh.Memory(W, **options)
+        for solver in ("auto", "lu", "gmres"):
+            found = fh.gradient(memory, origin, e, solver=solver)
+            np.testing.assert_allclose(found.adjoint[0], due, rtol=1e-12)
+            assert found.lambda_max[0] == pytest.approx(2)
+        for solver in ("iteration", "ode", "cholesky"):
+            with pytest.warns(RuntimeWarning, match="where λ_max\\(J\\) ≥ 1 only lu and gmres serve"):
+                fh.gradient(memory, origin, e, solver=solver)
+    with pytest.warns(RuntimeWarning, match="1 unstable"):  # system (1) does not stay there
+        fh.gradient(fh.Memory(W), origin, e)
+
+
+def test_time_constants_decide_stability_where_eigenvalues_are_complex():
+    W = np.array([[1.5, -2.0], [2.0, -0.5]])  # J − I has trace −1 and determinant > 0; with unequal τ a positive trace
+    for tau, kind in ((None, "solved"), ([0.2, 1.0], "unstable")):
+        memory = fh.Memory(W, tau=tau)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = fh.gradient(memory, np.zeros((1, 2)), np.ones((1, 2)))
+        assert found.kind[0] == kind
+
+
+def test_one_bad_sample_stops_no_other():
+    memory = fh.Memory([[0.0, 0.5], [0.3, 0.0]], activation="relu")
+    states, e = np.zeros((5, 2)), np.ones((5, 2))
+    memory = fh.Memory([[0.0, 0.5], [0.3, 0.0]], [1.0, -2.0], activation="relu")
+    good = settled(memory, np.ones((1, 2)))[0]
+    states[:] = good
+    states[1] = np.nan
+    states[2] = good + 0.1
+    e[3, 0] = np.inf
+    for solver in ("auto", "gmres", "iteration", "lu"):
+        with pytest.warns(RuntimeWarning, match="3 of 5 gradients are refused: 2 not finite, 1 unsettled"):
+            found = fh.gradient(memory, states, e, solver=solver)
+        assert found.kind.tolist() == ["solved", "not_finite", "unsettled", "not_finite", "solved"]
+        alone = fh.gradient(memory, good[None], np.ones((1, 2)), solver=solver)
+        np.testing.assert_allclose(found.dW, 2 * alone.dW)
+        assert np.isnan(found.adjoint[1:4]).all()
+    kink = fh.Memory([[0.0, 0.5], [0.3, 0.0]], activation="relu")
+    with pytest.warns(RuntimeWarning, match="1 kink"):
+        fh.gradient(kink, np.zeros((1, 2)), np.ones((1, 2)))
+    smooth = fh.Memory([[0.0, 0.5], [0.3, 0.0]], activation="rectified_power")
+    assert fh.gradient(smooth, np.zeros((1, 2)), np.ones((1, 2))).kind[0] == "solved"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"solver": "newton"}, "solver must be one of 'auto', 'iteration', 'ode', 'gmres', 'cholesky', 'lu'"),
+        ({"cotangent": np.ones((2, 5))}, r"cotangent must have the shape of states, \(3, 5\)"),
+        ({"states": np.ones((3, 4))}, r"states must have shape \(B, 5\)"),
+        ({"tolerance": 0.0}, "tolerance must be finite, above 0"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    given = {"states": np.zeros((3, 5)), "cotangent": np.ones((3, 5))} | change
+    with pytest.raises(ValueError, match=message):
+        fh.gradient(fh.Memory(FREE), **given)
