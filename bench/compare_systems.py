@@ -128,7 +128,7 @@ def million():
     for name, options in SYSTEMS.items():
         memory = fh.Memory(W, 0.1, **options)
         begin = time.perf_counter()
-        ends = fh.settle(memory, starts, tolerance=1e-8, t_max=100)
+        ends = fh.settle(memory, starts, tolerance=1e-8, t_max=300)
         seconds = time.perf_counter() - begin
         shares = [np.mean(ends.kind == kind) for kind in ("settled", "unsettled", "false_memory")]
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
