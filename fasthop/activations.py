@@ -6,6 +6,7 @@ Source: arXiv 2410.13866, section 2 and Example 7. All quantities are dimensionl
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -68,6 +69,29 @@ class Activation:
         """
         raise NotImplementedError
 
+    def flat(self, dtype: Any = np.float64) -> tuple[tuple[float, float], ...]:
+        """Return the intervals of y on which g is constant to the last bit: a neuron in one of them is dead.
+
+        Those that reach to infinity are the saturated tails, exactly flat (ReLU) or flat by rounding (tanh beyond 19);
+        their ends are found by bisection on the g that the trajectories use. Empty for a block-wise activation, whose
+        dead directions are `block_directions`.
+
+        Parameters
+        ----------
+        dtype : float64 or float32
+        """
+        return () if self.blockwise else _tails(self, np.dtype(dtype))
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """The y at which Λ jumps."""
+        return ()
+
+    @property
+    def block_directions(self) -> tuple[str, ...]:
+        """The directions in which g of a block stays constant: "shift", (1, …, 1), and "scale", that of y itself."""
+        return ()
+
     def to_dict(self) -> dict[str, Any]:
         """Return the name and every parameter, as a spec file spells them."""
         return {"name": self.name, **dataclasses.asdict(self)}
@@ -121,6 +145,43 @@ class Activation:
         layers = np.array([[0, neurons, self.code]], np.int64)
         function(layers, np.array([self.parameters], dtype), *flat, out, lanes)
         return np.ascontiguousarray(out.reshape(neurons, lanes).T).reshape(shape)
+
+
+#: A place far out in every tail, in both dtypes.
+_FAR = 2.0**100
+
+#: Places beyond the end of a tail at which it is looked whether g is constant indeed.
+_PROBES = 4096
+
+
+@functools.cache
+def _tails(kind: Activation, dtype: np.dtype[Any]) -> tuple[tuple[float, float], ...]:
+    found = []
+    for sign in (-1.0, 1.0):
+        far = dtype.type(sign * _FAR)
+        with np.errstate(over="ignore"):
+            ends = kind.g(np.array([far, far / 2, 0.0, -far], dtype))
+        if not np.isfinite(ends[0]) or ends[0] != ends[1]:
+            continue
+        # A bell has the same value in both tails and another one between them.
+        varied = dtype.type(0) if ends[2] != ends[0] else -far
+        end = _first_constant(kind, varied, far, ends[0])
+        found.append((-math.inf, end) if sign < 0 else (end, math.inf))
+    return tuple(found)
+
+
+def _first_constant(kind: Activation, varied: Any, constant: Any, value: Any) -> float:
+    """Return the place next to `varied` from which on, towards `constant`, g has one value."""
+    while True:
+        low, high = varied, constant
+        while (middle := low + (high - low) / 2) not in (low, high):
+            low, high = (low, middle) if kind.g(np.array([middle]))[0] == value else (middle, high)
+        # Rounding may take g off its value again a little further on.
+        probes = high + np.sign(constant) * np.linspace(0, abs(high) + 1, _PROBES, dtype=high.dtype)
+        astray = np.flatnonzero(kind.g(probes) != value)
+        if not astray.size:
+            return float(high)
+        varied = probes[astray[-1]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +238,11 @@ class ReLU(Activation):
     code: ClassVar[int] = kernels.RELU
 
     @property
+    def kinks(self) -> tuple[float, ...]:
+        """0."""
+        return (0.0,)
+
+    @property
     def strictly_monotone(self) -> bool:
         """No: flat at and below 0."""
         return False
@@ -203,6 +269,11 @@ class LeakyReLU(Activation):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "slope_below", checks.real("activation.slope_below", self.slope_below, least=0))
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """0, unless a = 1."""
+        return () if self.slope_below == 1 else (0.0,)
 
     @property
     def strictly_monotone(self) -> bool:
@@ -329,6 +400,11 @@ class SELU(Activation):
     code: ClassVar[int] = kernels.SELU
 
     @property
+    def kinks(self) -> tuple[float, ...]:
+        """0."""
+        return (0.0,)
+
+    @property
     def max_slope(self) -> float:
         """λα, at 0."""
         return kernels.SELU_BELOW
@@ -372,6 +448,11 @@ class RectifiedPower(Activation):
         object.__setattr__(self, "n", checks.whole("activation.n", n, least=2, most=64))
 
     @property
+    def kinks(self) -> tuple[float, ...]:
+        """0 for n = 2."""
+        return (0.0,) if self.n == 2 else ()
+
+    @property
     def strictly_monotone(self) -> bool:
         """No: flat at and below 0."""
         return False
@@ -388,6 +469,11 @@ class HardTanh(Activation):
 
     name: ClassVar[str] = "hard_tanh"
     code: ClassVar[int] = kernels.HARD_TANH
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """±1."""
+        return (-1.0, 1.0)
 
     @property
     def strictly_monotone(self) -> bool:
@@ -416,6 +502,16 @@ class SoftThreshold(Activation):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "threshold", checks.real("activation.threshold", self.threshold, above=0))
+
+    def flat(self, dtype: Any = np.float64) -> tuple[tuple[float, float], ...]:
+        """Return the interval ±t, the one flat part that is bounded."""
+        threshold = float(np.dtype(dtype).type(self.threshold))
+        return ((-threshold, threshold),)
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """±t."""
+        return (-self.threshold, self.threshold)
 
     @property
     def strictly_monotone(self) -> bool:
@@ -448,6 +544,11 @@ class Softmax(Activation):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.real("activation.beta", self.beta, above=0))
+
+    @property
+    def block_directions(self) -> tuple[str, ...]:
+        """A shift."""
+        return ("shift",)
 
     @property
     def max_slope(self) -> float:
@@ -491,6 +592,11 @@ class LayerNorm(Activation):
         return self.gamma, self.epsilon
 
     @property
+    def block_directions(self) -> tuple[str, ...]:
+        """A shift; for ε = 0, the spread y − m too."""
+        return ("shift",) if self.epsilon > 0 else ("shift", "scale")
+
+    @property
     def max_slope(self) -> float:
         """γ/√ε, at equal neurons; infinite for ε = 0."""
         return self.gamma / math.sqrt(self.epsilon) if self.epsilon > 0 else math.inf
@@ -520,6 +626,11 @@ class Sphere(Activation):
     def parameters(self) -> tuple[float, float]:
         """1 and ε."""
         return 1.0, self.epsilon
+
+    @property
+    def block_directions(self) -> tuple[str, ...]:
+        """The length, for ε = 0."""
+        return () if self.epsilon > 0 else ("scale",)
 
     @property
     def max_slope(self) -> float:

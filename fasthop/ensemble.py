@@ -34,7 +34,7 @@ METHODS = {"euler": _Scheme(EULER, 2.0), "rk4": _Scheme(RK4, 2.785293563405282)}
 SAFETY = 0.5
 
 #: Kinds of ends, in the order of the kernels' codes.
-KINDS = ("settled", "unsettled", "diverged", "not_finite", "false_memory")
+KINDS = ("settled", "unsettled", "diverged", "not_finite", "false_memory", "kink")
 
 #: Smallest tolerance that rounding lets a trajectory reach, in units of the dtype's epsilon.
 _FLOOR = 8.0
@@ -49,7 +49,8 @@ class Ends:
     state : float array, shape (B, N) or (K, B, N)
         The state at the end; where it is not finite, as it was found.
     status : int8 array, shape (B,) or (K, B)
-        Index into `KINDS`: settled, unsettled, diverged, not_finite, false_memory (ẏ vanished, the residual did not).
+        Index into `KINDS`: settled, unsettled, diverged, not_finite, false_memory (ẏ vanished, the residual did not),
+        kink (neither vanished, but y is held where Λ jumps; only with an R that depends on Λ).
     residual : float array, shape (B,) or (K, B)
         max|W g(y) − y + b| / max(1, max|y|) at the end.
     time : float64 array, shape (B,) or (K, B)

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+_DASHES = ("--", ":", "-.")
+
 _SHORT = {"neurons": "N", "beta": "β", "flip": "flips", "rule": "", "pattern_kind": "", "activation": "", "method": ""}
 
 
@@ -29,10 +31,12 @@ def lines(
     x_label: str,
     y_label: str,
     title: str,
+    marks: Mapping[str, float] = {},
 ) -> None:
     """Draw column `y` over column `x`, one line for each combination of the columns `by`, with its interval as a band.
 
-    Where `y` is 0 or 1 in every realisation there is no spread to draw; the table has the conservative bound.
+    `marks` are places on the x axis that theory names, each a dashed line. Where `y` is 0 or 1 in every realisation
+    there is no spread to draw; the table has the conservative bound.
     """
     figure, axes = _figure(6.4, 4.2)
     groups = _groups(summary, by)
@@ -44,9 +48,11 @@ def lines(
         axes.fill_between(group[x], low, high, color=colour, alpha=0.2, linewidth=0)
         marker = MARKERS[index // len(COLOURS) % len(MARKERS)] if len(groups) > len(COLOURS) else MARKERS[index]
         axes.plot(group[x], group[y], marker=marker, markersize=4, linewidth=1.3, color=colour, label=label)
+    for index, (label, place) in enumerate(marks.items()):
+        axes.axvline(place, color="0.35", linewidth=1, linestyle=_DASHES[index % len(_DASHES)], label=label)
     axes.set(xlabel=x_label, ylabel=y_label, ylim=(-0.03, 1.03))
     axes.set_title(f"{title}\nbands: 95 % intervals over realisations", fontsize="medium")
-    if any(label for label, _ in groups):
+    if marks or any(label for label, _ in groups):
         axes.legend(frameon=False, fontsize="small")
     axes.grid(alpha=0.25, linewidth=0.6)
     save(figure, path)

@@ -397,7 +397,7 @@ def stabilisation_table(
         One row per scale; `to_parquet` writes it as it is. The states found are not independent of W, as the V of
         Proposition 3 is: `selected` beside `independent` shows what that does.
 
-        n, memories, trajectories, settled, unsettled, diverged, not_finite : int64
+        n, memories, trajectories, settled, unsettled, diverged, not_finite, false_memory, kink : int64
         scale, bias : float64
         stable, stable_low, stable_high : float64
             Share of the trajectories that settle where λ_max(S) < 0, with its 95 % interval over memories.

@@ -91,7 +91,7 @@ def over_realisations(successes: Any, trials: Any = 1.0, level: float = 0.95) ->
 def with_undecided(successes: Any, undecided: Any, trials: Any, level: float = 0.95) -> tuple[float, float]:
     """Return an interval over realisations that holds however the undecided trials would have ended.
 
-    Its low end is that of `over_realisations` with all of them failures, its high end with all of them successes.
+    It spans those of `over_realisations` with all of them failures and with all of them successes.
 
     Parameters
     ----------
@@ -99,7 +99,8 @@ def with_undecided(successes: Any, undecided: Any, trials: Any, level: float = 0
     level : float
     """
     k, open_ = np.asarray(successes, float), np.asarray(undecided, float)
-    return over_realisations(k, trials, level)[0], over_realisations(k + open_, trials, level)[1]
+    worst, best = over_realisations(k, trials, level), over_realisations(k + open_, trials, level)
+    return min(worst[0], best[0]), max(worst[1], best[1])
 
 
 def bootstrap(
@@ -147,7 +148,7 @@ def _resampled(k: np.ndarray, n: np.ndarray, draws: int, seed: int) -> np.ndarra
         uniform = np.empty((1, min(block, draws - start), k.size))
         with all_threads():
             # The block takes the place of a realisation. These numbers meet no others of the tag: they draw no starts.
-            random.uniforms(np.uint64(seed), random.START, np.array([start]), uniform)
+            random.uniforms(np.uint64(seed), random.START, np.array([start]), 0, uniform)
         chosen = (uniform[0] * k.size).astype(np.int64)
         rates[start : start + block] = k[chosen].sum(axis=1) / n[chosen].sum(axis=1)
     return rates

@@ -18,11 +18,8 @@ from fasthop.ensemble import KINDS, METHODS, Ends, default_step, settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.memory import Memory
 from fasthop.patterns import Uniform
+from fasthop.states.attractors import g_of, label
 from fasthop.statistics import wilson
-
-#: Two settled states are one attractor where they differ by at most this, relative to max(1, max|y|). A settled state
-#: lies within residual/rate of its attractor, so this allows rates down to a ten-thousandth at the default tolerance.
-MATCH = 1e-6
 
 #: Share of `default_step` that basins are computed with. A coarse step moves the boundary between basins: at the
 #: default step .15 % of the starts of Figure 1's network and 2 % of those of a Hebb memory (N = 40, 4 patterns) went
@@ -87,38 +84,10 @@ SCHEMA = pa.schema(
 PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
 
 
-def label(states: np.ndarray, settled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Group settled states into attractors.
-
-    Parameters
-    ----------
-    states : float array, shape (B, N)
-    settled : bool array, shape (B,)
-
-    Returns
-    -------
-    labels : int64 array, shape (B,)
-        −1 where not settled; attractors are numbered in the order of their first start.
-    representatives : int64 array, shape (A,)
-        The first start of each.
-    """
-    labels = np.full(len(states), -1, np.int64)
-    representatives: list[int] = []
-    left = np.flatnonzero(settled)
-    while left.size:
-        first = left[0]
-        scale = MATCH * max(1.0, float(np.abs(states[first]).max()))
-        same = np.abs(states[left] - states[first]).max(axis=1) <= scale
-        labels[left[same]] = len(representatives)
-        representatives.append(first)
-        left = left[~same]
-    return labels, np.array(representatives, np.int64)
-
-
 def _table(memory: Memory, ends: Ends) -> dict[str, Any]:
     """Columns of one row per attractor, largest share first, then one per other kind of end that occurs."""
     total = len(ends.status)
-    labels, representatives = label(ends.state, ends.settled)
+    labels, representatives = label(g_of(memory, ends.state), ends.settled)
     hits = np.bincount(labels[labels >= 0], minlength=representatives.size)
     order = np.lexsort((np.arange(hits.size), -hits))
     groups = [("settled", labels == a, ends.state[representatives[a]]) for a in order]

@@ -1,8 +1,7 @@
-"""Capacity: how many of the cues of stored patterns are recalled, over load, noise and learning rule."""
+"""Capacity: how many of the cues of stored patterns are recalled, over load, noise, gain and learning rule."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,45 +11,31 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.activations import as_activation, spelled_out
+from fasthop.activations import as_activation
 from fasthop.ensemble import METHODS, settle
+from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
-from fasthop.learning import hebb, projector
+from fasthop.experiments.recall import OUTCOMES, Recall, classify
 from fasthop.memory import Memory
-from fasthop.patterns import digit_choice, digit_means, flip, random_patterns
+from fasthop.runtime import one_blas_thread
 from fasthop.statistics import with_undecided
-
-#: Overlap of the signs with the pattern from which on a cue counts as retrieved.
-RETRIEVED = 0.9
-#: A state is alive where the mean of |g| is at least the first number and |g| is at least the second on the third of
-#: the neurons; otherwise it has collapsed towards zero, and the signs that are left of it are no memory.
-ALIVE = (0.5, 0.1, 0.99)
 
 #: Numbers in the weights and states of one chunk: 2²⁵ float64 are 256 MiB.
 _CHUNK = 2**25
 
-RULES = ("hebb", "pseudo-inverse")
-KINDS = ("random", "digit-means", "digit-images")
+#: Numbers in the cues that one realisation settles at once; more cues take more turns and no more memory.
+_TURN = 2**22
+
+#: Fields that the table has under their own name.
+_PLAIN = (
+    *("rule", "self_coupling", "pattern_kind", "bias", "correlation", *stored.NOISES),
+    *("criterion", "method", "tolerance", "t_max", "dtype"),
+)
 
 FIELDS = (
-    Field("memory", "neurons", "neurons", int, None, True, least=1, doc="N; for digits it is 64"),
-    Field("memory", "rule", "rule", str, "hebb", True, choices=RULES, doc="learning rule"),
-    Field("memory", "self_coupling", "self_coupling", bool, False, True, doc="keep the diagonal of W"),
-    Field(
-        "memory",
-        "activation",
-        "activation",
-        dict,
-        {"name": "tanh", "beta": 8.0},
-        True,
-        doc="tanh and its gain",
-        complete=spelled_out,
-    ),
-    Field("patterns", "kind", "pattern_kind", str, "random", False, choices=KINDS, doc="what is stored"),
-    Field("patterns", "load", "load", float, None, True, least=0, doc="patterns per neuron"),
-    Field("patterns", "count", "patterns", int, None, True, least=1, doc="patterns, instead of a load"),
-    Field("cues", "flip", "flip", float, 0.0, True, least=0, most=1, doc="probability that an entry is flipped"),
-    Field("cues", "per_realisation", "cues", int, REQUIRED, False, least=1, doc="cues for each weight matrix"),
+    *stored.FIELDS,
+    Field("cues", "per_realisation", "cues", int, REQUIRED, False, least=1, most=2**32, doc="cues for each W"),
+    Field("run", "criterion", "criterion", float, 0.9, False, least=0, most=1, doc="least overlap when retrieved"),
     Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="weight matrices per task"),
     Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
     Field("run", "tolerance", "tolerance", float, 1e-8, False, least=1e-14, most=1e-2, doc="residual when settled"),
@@ -58,8 +43,8 @@ FIELDS = (
     Field("run", "dtype", "dtype", str, "float64", False, choices=("float64", "float32"), doc="of the states"),
 )
 
-#: Every cue ends as exactly one of these.
-OUTCOMES = ("retrieved", "collapsed", "other", "unsettled", "diverged", "not_finite")
+#: Criteria beside `retrieved`: counts of cues.
+CRITERIA = ("exact", "few_errors", "close")
 
 SCHEMA = pa.schema(
     [
@@ -73,17 +58,26 @@ SCHEMA = pa.schema(
             ("activation", pa.string()),
             ("beta", pa.float64()),
             ("pattern_kind", pa.string()),
+            ("bias", pa.float64()),
+            ("correlation", pa.float64()),
             ("flip", pa.float64()),
+            ("flips", pa.int64()),
+            ("sigma", pa.float64()),
+            ("hidden", pa.int64()),
+            ("hidden_last", pa.int64()),
+            ("criterion", pa.float64()),
             ("method", pa.string()),
             ("tolerance", pa.float64()),
             ("t_max", pa.float64()),
             ("dtype", pa.string()),
             ("realisation", pa.int64()),
             ("rank", pa.int64()),
+            ("fixed_patterns", pa.int64()),
             ("dt", pa.float64()),
             ("cues", pa.int64()),
-            *[(outcome, pa.int64()) for outcome in OUTCOMES],
-            ("exact", pa.int64()),
+            *[(name, pa.int64()) for name in (*OUTCOMES, *CRITERIA)],
+            ("sign_overlap_sum", pa.float64()),
+            ("sign_overlap_square_sum", pa.float64()),
             ("overlap_sum", pa.float64()),
             ("overlap_square_sum", pa.float64()),
             ("steps_sum", pa.int64()),
@@ -95,57 +89,31 @@ SCHEMA = pa.schema(
 PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Setting:
-    """A task with everything that follows from it."""
-
-    neurons: int
-    patterns: int
-
-    @classmethod
-    def of(cls, task: Task) -> _Setting:
-        if task["pattern_kind"] == "digit-means":
-            return cls(64, 10)
-        neurons = 64 if task["pattern_kind"] == "digit-images" else task["neurons"]
-        count = task["patterns"]
-        return cls(neurons, count if count is not None else max(1, round(task["load"] * neurons)))
-
-
 def problems(task: Task) -> list[tuple[str, str]]:
     """List what is wrong with the values of a task taken together."""
-    found = []
+    found = stored.problems(task)
     activation = as_activation(task["activation"])
     if activation.name != "tanh":
         found.append(("memory.activation", f"must be tanh for patterns of ±1; got {activation.name!r}."))
-    kind, neurons, load, count = (task[name] for name in ("pattern_kind", "neurons", "load", "patterns"))
-    if kind != "random" and neurons not in (None, 64):
-        found.append(("memory.neurons", f"must be 64, or left out, for patterns.kind = {kind!r}; got {neurons}."))
-    if kind == "random" and neurons is None:
-        found.append(("memory.neurons", 'is missing; patterns.kind = "random" needs it.'))
-    if kind == "digit-means":
-        if load is not None or count not in (None, 10):
-            found.append(("patterns", 'must have neither load nor count for kind = "digit-means": there are 10.'))
-    elif (load is None) == (count is None):
-        found.append(("patterns", "must have either load or count."))
-    if found:
-        return found
-    setting = _Setting.of(task)
-    if kind == "digit-images" and setting.patterns > 1797:
-        found.append(("patterns.count", f"must be at most 1797, the number of images; got {setting.patterns}."))
-    if task["rule"] == "pseudo-inverse" and setting.patterns > setting.neurons:
-        most = f"at most {setting.neurons}, the number of neurons, for the pseudo-inverse"
-        found.append(("patterns", f"must be {most}; got {setting.patterns}."))
-    if setting.neurons**2 + 2 * task["cues"] * setting.neurons > 8 * _CHUNK:
-        found.append(("memory.neurons", f"is too large: one realisation would need more than {_CHUNK >> 24} GiB."))
     if task["dtype"] == "float32" and task["tolerance"] < 1e-6:
         found.append(("run.tolerance", f"must be at least 1e-6 in float32; got {task['tolerance']:g}."))
+    if found:
+        return found
+    size = stored.size_of(task)
+    if (size.neurons + size.patterns) * size.neurons > 8 * _CHUNK:
+        found.append(("memory.neurons", f"is too large: one realisation would need more than {_CHUNK >> 24} GiB."))
     return found
+
+
+def _turn(task: Task) -> int:
+    """Return how many cues of a realisation are settled at once: of the task alone, because sums are added by turns."""
+    return int(min(task["cues"], max(1, _TURN // stored.size_of(task).neurons)))
 
 
 def per_chunk(task: Task) -> int:
     """Return how many realisations fit in a chunk."""
-    setting = _Setting.of(task)
-    numbers = setting.neurons**2 + (2 * task["cues"] + setting.patterns) * setting.neurons
+    neurons, patterns = stored.size_of(task)
+    numbers = neurons**2 + (4 * _turn(task) + patterns) * neurons
     return int(max(1, min(64, _CHUNK // numbers)))
 
 
@@ -155,70 +123,65 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     Each realisation draws its patterns, learns W, and settles its cues, which start at the noisy pattern itself,
     y = ±1. The realisation and the seed alone decide the draws, so that rules, loads and noise levels share them.
     """
-    setting, activation = _Setting.of(task), as_activation(task["activation"])
-    xi = _draw_patterns(task, setting, realisations, seed)
-    if task["rule"] == "hebb":
-        W, rank = hebb(xi, self_coupling=task["self_coupling"]), np.full(len(xi), setting.patterns)
-    else:  # random patterns of few neurons do coincide: they then span less
-        W, rank = projector(xi, self_coupling=task["self_coupling"])
-    memory = Memory(W, activation=activation, dtype=task["dtype"])
-    starts = flip(xi, task["flip"], cues=task["cues"], seed=seed, realisations=realisations)
-    ends = settle(memory, starts, tolerance=task["tolerance"], t_max=task["t_max"], method=task["method"])
-    target = xi[:, np.arange(task["cues"]) % setting.patterns]
-    outcome, exact, overlap = _classify(ends.kind, activation.g(ends.state), target)
-    kept = overlap * (outcome == "retrieved")
+    neurons, patterns = stored.size_of(task)
+    activation = as_activation(task["activation"])
+    xi = stored.draw_patterns(task, realisations, seed)
+    learnt = stored.learn(task, xi)
+    memory = Memory(learnt.W, learnt.b, activation, dtype=task["dtype"])
 
     rows_of = len(realisations)
-    columns: dict[str, np.ndarray | list[Any]] = {
-        "neurons": np.full(rows_of, setting.neurons),
-        "patterns": np.full(rows_of, setting.patterns),
-        "load": np.full(rows_of, setting.patterns / setting.neurons),
+    columns: dict[str, np.ndarray | list[Any]] = {name: [task[name]] * rows_of for name in _PLAIN}
+    columns |= {
+        "neurons": np.full(rows_of, neurons),
+        "patterns": np.full(rows_of, patterns),
+        "load": np.full(rows_of, patterns / neurons),
         "activation": [activation.name] * rows_of,
         "beta": np.full(rows_of, activation.parameter),
         "realisation": np.array(realisations),
-        "rank": rank,
-        "dt": ends.dt,
+        "rank": learnt.rank,
+        "fixed_patterns": _fixed(learnt, xi),
         "cues": np.full(rows_of, task["cues"]),
-        "exact": exact.sum(axis=1),
-        # Over the retrieved cues; fsum, so that the sum does not depend on how numpy groups an axis.
-        "overlap_sum": np.array([math.fsum(row) for row in kept]),
-        "overlap_square_sum": np.array([math.fsum(row * row) for row in kept]),
-        "steps_sum": ends.steps.sum(axis=1),
     }
-    columns |= {name: (outcome == name).sum(axis=1) for name in OUTCOMES}
-    for name in ("rule", "self_coupling", "pattern_kind", "flip", "method", "tolerance", "t_max", "dtype"):
-        columns[name] = [task[name]] * rows_of
-    return columns
+    sums: dict[str, np.ndarray] = {}
+    for first in range(0, task["cues"], _turn(task)):
+        numbers = range(first, min(first + _turn(task), task["cues"]))
+        starts = stored.draw_cues(task, xi, numbers, realisations, seed)
+        ends = settle(memory, starts, tolerance=task["tolerance"], t_max=task["t_max"], method=task["method"])
+        g, which = activation.g(ends.state), np.array(numbers) % patterns
+        for name, values in _sums(classify(ends.kind, g, xi, which, task["criterion"])).items():
+            sums[name] = sums.get(name, 0) + values
+        sums["steps_sum"] = sums.get("steps_sum", 0) + ends.steps.sum(axis=1)
+        columns["dt"] = np.broadcast_to(ends.dt, rows_of)
+    return columns | sums
 
 
-def _draw_patterns(task: Task, setting: _Setting, realisations: Sequence[int], seed: int) -> np.ndarray:
-    if task["pattern_kind"] == "random":
-        return random_patterns(setting.patterns, setting.neurons, seed=seed, realisations=realisations)
-    if task["pattern_kind"] == "digit-images":
-        return digit_choice(setting.patterns, seed=seed, realisations=realisations)
-    return np.broadcast_to(digit_means(), (len(realisations), 10, 64))
+def _sums(recall: Recall) -> dict[str, np.ndarray]:
+    """Count outcomes and criteria, and sum the overlaps of the retrieved cues, of every realisation."""
+    found = {name: (recall.outcome == name).sum(axis=1) for name in OUTCOMES}
+    found |= {name: getattr(recall, name).sum(axis=1) for name in CRITERIA}
+    for name in ("sign_overlap", "overlap"):
+        kept = np.where(recall.outcome == "retrieved", getattr(recall, name), 0.0)
+        # fsum, so that the sum does not depend on how numpy groups an axis.
+        found[f"{name}_sum"] = np.array([math.fsum(row) for row in kept])
+        found[f"{name}_square_sum"] = np.array([math.fsum(row * row) for row in kept])
+    return found
 
 
-def _classify(kind: np.ndarray, g: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the outcome of every cue, whether it is exact, and the overlap of its signs with the pattern."""
-    overlap = np.mean(np.sign(g) * target, axis=-1)
-    size = np.abs(g)
-    mean, least, share = ALIVE
-    alive = (size.mean(axis=-1) >= mean) & ((size >= least).mean(axis=-1) >= share)
-    settled = kind == "settled"
-    outcome = np.where(settled, "other", kind)
-    outcome[settled & ~alive] = "collapsed"
-    outcome[settled & alive & (overlap >= RETRIEVED)] = "retrieved"
-    return outcome, settled & alive & (overlap == 1.0), overlap
+def _fixed(learnt: stored.Learnt, xi: np.ndarray) -> np.ndarray:
+    """Count the patterns that one synchronous step leaves, sign(Wξ + b) = ξ, in every realisation."""
+    with one_blas_thread():
+        fields = np.matmul(xi, np.swapaxes(learnt.W, -1, -2)) + learnt.b[:, None]
+    return np.asarray((fields * xi > 0).all(axis=-1).sum(axis=-1))
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     """Pool the realisations of each task.
 
     Rates are of pooled counts; `…_low` and `…_high` are 95 % intervals over realisations that hold however the
-    unsettled cues would have ended (`with_undecided`).
-    `retrieved_worst` and `retrieved_best` count the unsettled cues as failures and as successes. `overlap` is the mean
-    over retrieved cues, NaN where there are none.
+    unsettled cues would have ended (`with_undecided`). `retrieved_worst` and `retrieved_best` count the unsettled cues
+    as failures and as successes. `fixed` is the share of patterns that one synchronous step leaves, `all_fixed` the
+    share of realisations in which it leaves all of them. `sign_overlap` and `overlap` are means over retrieved cues,
+    NaN where there are none.
     """
     columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
@@ -226,27 +189,40 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
         cues, retrieved = group["cues"].sum(), group["retrieved"].sum()
         row = dict(zip(columns, key, strict=True))
         row |= {"realisations": len(group), "cues": cues}
-        for name in ("retrieved", "exact"):
+        for name in ("retrieved", *CRITERIA):
             row[name] = group[name].sum() / cues
             row[f"{name}_low"], row[f"{name}_high"] = with_undecided(group[name], group["unsettled"], group["cues"])
         row |= {name: group[name].sum() / cues for name in OUTCOMES[1:]}
         row["retrieved_worst"] = retrieved / cues
         row["retrieved_best"] = (retrieved + group["unsettled"].sum()) / cues
-        row["overlap"] = group["overlap_sum"].sum() / retrieved if retrieved else np.nan
+        row["fixed"] = group["fixed_patterns"].sum() / group["patterns"].sum()
+        row["all_fixed"] = (group["fixed_patterns"] == group["patterns"]).mean()
+        for name in ("sign_overlap", "overlap"):
+            row[name] = group[f"{name}_sum"].sum() / retrieved if retrieved else np.nan
         row["time"] = (group["steps_sum"] * group["dt"]).sum() / cues
         summaries.append(row)
     return pd.DataFrame(summaries)
 
 
 def plot(summary: pd.DataFrame, path: Path) -> None:
-    """Draw the retrieved share over the load, a line for each combination of the other parameters that vary."""
+    """Draw the retrieved share over the load, a line for each combination of the other parameters that vary.
+
+    For Hebb's rule without its diagonal the capacities at N → ∞ stand beside it.
+    """
     from fasthop.plot import describe, lines
 
-    axis = "load" if summary["load"].nunique() > 1 else "flip"
+    axis = next((name for name in ("load", *stored.NOISES) if summary[name].nunique() > 1), "load")
     told = [name for name in PARAMETERS if name not in ("load", "patterns", axis)]
     by = [name for name in told if summary[name].nunique() > 1]
     fixed = [name for name in ("pattern_kind", "neurons", "rule", "beta", "flip") if name in told]
-    label = {"load": "load α = P/N", "flip": "probability that an entry of the cue is flipped"}[axis]
+    label = {
+        "load": "load α = P/N",
+        "flip": "probability that an entry of the cue is flipped",
+        "flips": "entries of the cue that are flipped",
+        "sigma": "Gaussian noise σ of the cue",
+        "hidden": "hidden entries of the cue",
+        "hidden_last": "hidden entries of the cue, the last ones",
+    }[axis]
     lines(
         summary,
         path,
@@ -254,9 +230,24 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
         y="retrieved",
         by=by,
         x_label=label,
-        y_label=f"share of cues retrieved (overlap ≥ {RETRIEVED:g})",
+        y_label=f"share of cues retrieved (overlap ≥ {summary['criterion'].iloc[0]:g})",
         title=describe({name: summary[name].iloc[0] for name in fixed if name not in by}),
+        marks=_theory(summary) if axis == "load" else {},
     )
+
+
+def _theory(summary: pd.DataFrame) -> dict[str, float]:
+    """Return the mean-field capacities of the tasks that have one."""
+    from fasthop.mean_field import hebb_capacity
+
+    known = summary[
+        (summary["rule"] == "hebb")
+        & ~summary["self_coupling"]
+        & (summary["pattern_kind"] == "random")
+        & (summary["bias"] == 0)
+        & (summary["beta"] > 1)
+    ]
+    return {f"mean field, N → ∞, β = {beta:g}": hebb_capacity(beta) for beta in sorted(known["beta"].unique())}
 
 
 EXPERIMENT = Experiment(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fasthop_kernels.bits import like
-from fasthop_kernels.flows import NONE, residual, velocity
+from fasthop_kernels.flows import MATRIX, NONE, residual, velocity
 from fasthop_kernels.jit import kernel
 from fasthop_kernels.lanes import LINE, ROWS, borrow, take, wide_vectors
 from fasthop_kernels.steppers import Method, step
@@ -20,7 +20,14 @@ from fasthop_kernels.tables import Tables, borrow_tables
 from fasthop_kernels.tiles import shape_tile
 
 #: What the end of a trajectory is.
-SETTLED, UNSETTLED, DIVERGED, NOT_FINITE, FALSE_MEMORY = range(5)
+SETTLED, UNSETTLED, DIVERGED, NOT_FINITE, FALSE_MEMORY, KINK = range(6)
+
+#: Where R depends on Λ and Λ jumps, ẏ jumps too, and a trajectory can be held on the jump by slopes that point at it
+#: from both sides: it chatters, |ẏ| never falls, and so neither does the residual. Twice every WINDOW steps, OFFSET
+#: steps apart, a lane is compared with an anchor. Where it is more than STRAY steps of mean length ∫|ẏ|dt/steps away it
+#: moves, orbits or slides along the jump, and is anchored anew; where it has not been for PATIENCE steps it is held. So
+#: what slides by more than STRAY/PATIENCE = 1/1024 of its chatter goes on, and so do orbits of some 25 steps and more.
+WINDOW, OFFSET, STRAY, PATIENCE = 105, 61, 4, 4096
 
 _LIVE = -1  # status of a lane that goes on
 _IDLE = -1  # item of a lane without a trajectory
@@ -37,7 +44,8 @@ class Limits(NamedTuple):
         Steps after which a trajectory is unsettled.
     tolerance : float
         Settled where max|residual| ≤ tolerance · max(1, max|y|); negative: never. A false memory where ẏ meets that and
-        the residual exceeds √tolerance · max(1, max|y|): R has lost it.
+        the residual exceeds √tolerance · max(1, max|y|): R has lost it. A kink where the residual exceeds that too, ẏ
+        does not vanish, and y stays where it is.
     escape : float
         Diverged where max|y| exceeds it; infinite: never.
     """
@@ -49,7 +57,7 @@ class Limits(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """One entry per trajectory: state (B, N), status (B,), residual (B,), steps (B,)."""
+    """One entry per trajectory: state (B, N), status (B,), residual (B,), steps (B,); scratch until it ends."""
 
     state: Any
     status: Any
@@ -144,6 +152,23 @@ def _store(y: Any, lane: int, lanes: int, end: Any) -> None:
 
 
 @kernel
+def _is_held(y: Any, lane: int, lanes: int, clock: int, anchor: Any, since: Any, path: Any) -> bool:
+    """Whether a lane has stayed at its anchor, set at step `since[0]`, while it walked `path[0]`.
+
+    At the first step, and where it has moved, it is anchored anew.
+    """
+    steps, way = clock - since[0], 0.0
+    for i in range(anchor.size):
+        way = max(way, abs(float(y[i * lanes + lane]) - float(anchor[i])))
+    if clock > 0 and way * steps <= STRAY * path[0]:
+        return steps >= PATIENCE and path[0] > 0
+    _store(y, lane, lanes, anchor)
+    since[0] = clock
+    path[0] = 0
+    return False
+
+
+@kernel
 def _pack(y: Any, neurons: int, lanes: int, fewer: int, item: Any, clock: Any) -> None:
     """Move the live lanes to the left of a tile of `fewer` lanes. A row only moves down, so one pass in place."""
     for i in range(neurons):
@@ -194,6 +219,7 @@ def _run_tile(
     """
     neurons, line = starts.shape[1], LINE // floats.itemsize
     h, driven = limits.step[memory], tables.drive != NONE
+    jumps = driven and tables.drive != MATRIX and limits.tolerance > 0
     weights, drive_weights = tables.weights[memory], tables.drive_weights[memory]
     items, clock = integers[: integers.size // 2], integers[integers.size // 2 :]
 
@@ -239,6 +265,15 @@ def _run_tile(
                 )
                 if lost and (status == _LIVE or status == UNSETTLED):
                     status = FALSE_MEMORY
+                if jumps and status == _LIVE:
+                    # The places of the end hold the anchor, its step and the path until the trajectory ends.
+                    path, since = ends.residual[item : item + 1], ends.steps[item : item + 1]
+                    phase = clock[lane] % WINDOW
+                    if phase == 0 or phase == OFFSET:
+                        held = _is_held(tile.y, lane, lanes, clock[lane], ends.state[item], since, path)
+                        if held and left * left > limits.tolerance:
+                            status = KINK
+                    path[0] += h * tile.speed[lane]
                 if status == _LIVE:
                     continue
                 _store(tile.y, lane, lanes, ends.state[item])

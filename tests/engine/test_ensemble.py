@@ -259,7 +259,7 @@ def test_every_kind_of_end_is_reached():
     starts = [[-1.0, -1.0], [1e-6, -1.0], [1.0, -1.0], [-1.0, 1e308]]
     ends = settle(memory, starts, dt=0.1, t_max=20, escape=1e6, tolerance=1e-6)
     assert ends.kind.tolist() == ["settled", "unsettled", "diverged", "not_finite"]
-    assert ends.kind.tolist() == [kind for kind in KINDS if kind != "false_memory"]
+    assert ends.kind.tolist() == [kind for kind in KINDS if kind not in ("false_memory", "kink")]  # R makes those
     assert ends.settled.tolist() == [True, False, False, False]
     assert ends.steps[1] == 200
     assert 1e6 < np.abs(ends.state[2]).max() < 2e6

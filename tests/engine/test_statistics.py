@@ -51,6 +51,9 @@ def test_undecided_trials_widen_the_interval_to_both_bounds():
     low, high = with_undecided(k, [10, 0, 20, 5], n)
     assert low == over_realisations(k, n)[0]
     assert high == over_realisations([50, 55, 70, 67], n)[1]
+    # No success at all is no certainty, and one undecided trial does not make it one.
+    assert with_undecided(np.zeros(4), [0, 1, 0, 0], n)[1] == over_realisations(np.zeros(4), n)[1] > 0.5
+    assert with_undecided(n - [0, 1, 0, 0], [0, 1, 0, 0], n)[0] == over_realisations(n, n)[0] < 0.5
 
 
 def beta_binomial(mean, correlation, repeats, trials):

@@ -67,13 +67,6 @@ def test_unsettled_starts_are_no_attractor():
     assert table["kind"].tolist() == ["unsettled"]
 
 
-def test_labels_do_not_depend_on_how_near_the_ends_lie_within_the_tolerance():
-    states = np.array([[1.0, 0.0], [0.0, 1.0], [1.0 + 5e-7, 0.0], [np.nan, 0.0], [1.0 + 5e-6, 0.0]])
-    labels, representatives = basins.label(states, np.array([True, True, True, False, True]))
-    assert labels.tolist() == [0, 1, 0, -1, 2]
-    assert representatives.tolist() == [0, 1, 4]
-
-
 def test_realisations_pool_into_one_row_per_attractor():
     rows = pd.DataFrame(basins.rows(task(), [0, 1, 2], 5))
     assert set(rows.columns) == set(basins.SCHEMA.names)

@@ -197,6 +197,22 @@ def test_rows_of_any_number_stay_in_order(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(in_files, table(SPEC, registry), check_exact=True)
 
 
+def test_shards_without_a_chunk_are_no_obstacle(tmp_path):
+    small = spec(realisations=3, bias=0.5)
+    reports = [run(small, tmp_path / str(n), registry=REGISTRY, shard=(n, 3)) for n in (1, 2, 3)]
+    assert [(report.chunks, report.rows) for report in reports] == [(1, 6), (0, 0), (0, 0)]
+    merge([tmp_path / "3", tmp_path / "2", tmp_path / "1"], tmp_path / "out")
+    pd.testing.assert_frame_equal(read(tmp_path / "out"), table(small, REGISTRY), check_exact=True)
+    assert merge([tmp_path / "2"], tmp_path / "nothing").rows == 0
+
+
+@pytest.mark.parametrize("shard", [(0, 3), (4, 3), (1.0, 3), (1, 0)])
+def test_shards_that_are_none(shard, tmp_path):
+    with pytest.raises((TypeError, ValueError), match="shard"):
+        run(SPEC, tmp_path / "out", registry=REGISTRY, shard=shard)
+    assert not (tmp_path / "out").exists()
+
+
 def test_command_line(shards, tmp_path, capsys):
     out = tmp_path / "merged"
     assert main(["merge", *map(str, shards), "-o", str(out)]) == 0

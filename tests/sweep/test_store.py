@@ -1,6 +1,7 @@
 """The folder of a sweep: what is in its files, and which folders are refused."""
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from fasthop.sweep.columns import IDENTITY, make_table
 from fasthop.sweep.errors import FolderError, TableError
 from fasthop.sweep.index import held, index_files
 from fasthop.sweep.machine import instruction_set, machine
-from fasthop.sweep.plan import plan_chunks, plan_tasks
+from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, plan_chunks, plan_tasks
 from fasthop.sweep.read import read
 from fasthop.sweep.run import run
 from fasthop.sweep.spec import spec_from_mapping
@@ -184,6 +185,39 @@ def test_what_was_added_is_kept_when_the_block_fails(tmp_path):
     assert (entry["chunks"], entry["rows"]) == (3, 20)
 
 
+def test_interrupt_waits_for_the_file_that_is_written(tmp_path, monkeypatch):
+    """Ctrl-C, twice, in the middle of a flush: the file is finished, nothing is written twice, and the run ends."""
+    inner, interrupts = store.parquet_bytes, []
+
+    def interrupted(table):
+        interrupts.append(signal.raise_signal(signal.SIGINT))
+        interrupts.append(signal.raise_signal(signal.SIGINT))
+        return inner(table)
+
+    monkeypatch.setattr(store, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(store, "parquet_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path, CHUNKS)
+    assert len(interrupts) == 2
+    (path,) = store.table_files(tmp_path)
+    assert pq.read_metadata(path).num_rows == 8
+    (entry,) = store.read_manifest(tmp_path)["runs"]
+    assert (entry["chunks"], entry["rows"], entry["ended"]) == (1, 8, "KeyboardInterrupt")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_interrupt_that_is_ignored_stays_so(tmp_path, monkeypatch):
+    """As under nohup."""
+    inner = store.parquet_bytes
+    monkeypatch.setattr(store, "parquet_bytes", lambda table: (signal.raise_signal(signal.SIGINT), inner(table))[1])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        fill(tmp_path, CHUNKS)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert store.read_manifest(tmp_path)["runs"][0]["ended"] == "done"
+
+
 def test_left_over_partial_files_are_removed(tmp_path):
     fill(tmp_path, CHUNKS[:1])
     (tmp_path / "partial" / "rows-1.parquet").write_bytes(b"half")
@@ -293,9 +327,10 @@ def test_sweep_of_another_version(tmp_path, monkeypatch):
     run(spec(), tmp_path, registry=REGISTRY)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "stream_version": 0}))
-    assert "another version: schema 1, stream 0, kernel 1; this fasthop has schema 1, stream 1, kernel 1" in refused(
-        tmp_path
+    there, here = (
+        f"schema {SCHEMA_VERSION}, stream {stream}, kernel {KERNEL_VERSION}" for stream in (0, STREAM_VERSION)
     )
+    assert f"another version: {there}; this fasthop has {here}" in refused(tmp_path)
 
 
 def test_damaged_file(tmp_path):

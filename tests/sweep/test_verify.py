@@ -74,11 +74,12 @@ def foreign(folder, data, name=None):
 
 
 def test_foreign_files(folder, tmp_path):
+    own = store.table_files(folder)[0]
     text = foreign(folder, b"mine", "notes.txt")
     table = foreign(folder, bytes(parquet_bytes(pa.table({"x": [1]}))))
     run({**SPEC, "seed": 8}, tmp_path / "b", registry=REGISTRY)
     other = foreign(folder, store.table_files(tmp_path / "b")[0].read_bytes())
-    plain = foreign(folder, bytes(parquet_bytes(pq.read_table(store.table_files(folder)[0]).replace_schema_metadata())))
+    plain = foreign(folder, bytes(parquet_bytes(pq.read_table(own).replace_schema_metadata())))
     found = problems(folder)
     assert f"{text} is no file of this sweep." in found
     assert f"{table} has other columns than this sweep: it is not one of its files." in found

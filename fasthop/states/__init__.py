@@ -1,0 +1,1 @@
+"""What a state is: dead neurons, stability, steady states, and the census of ends."""

@@ -1,0 +1,98 @@
+"""Newton's method on the equations of a steady state, from states that are nearly one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fasthop.fields import as_states, curvature, refuse_many_or_v, relative, residuals
+from fasthop.memory import Memory
+from fasthop.runtime import one_blas_thread
+
+#: Steps of Newton's method at most: near a steady state each squares the error.
+_STEPS = 20
+
+#: Numbers in the matrices of one batch: 128 MiB.
+_BATCH = 2**24
+
+
+class Polished(NamedTuple):
+    """States moved onto the steady states next to them.
+
+    Attributes
+    ----------
+    state : float array, shape (B, N)
+    residual : float array, shape (B,)
+        max|residual| / max(1, max|y|), never more than before.
+    moved : float array, shape (B,)
+        max|change|; 0 where no step made the residual smaller.
+    """
+
+    state: np.ndarray
+    residual: np.ndarray
+    moved: np.ndarray
+
+
+def polish(memory: Memory, states: Any, *, reach: float = 1e-3) -> Polished:
+    """Move states onto the steady states next to them by Newton's method; a state that would go far stays.
+
+    A dead neuron has no column in W Λ, so a step solves for the alive ones and sets the dead ones after them.
+
+    Parameters
+    ----------
+    memory : Memory
+        One memory.
+    states : array_like, shape (B, N) or (N,)
+        One state is taken as a batch of one.
+    reach : float
+        A step that takes a state further than `reach` · max(1, max|y|) from where it was given is not made: it could
+        lead into another basin.
+
+    Returns
+    -------
+    Polished
+    """
+    refuse_many_or_v(memory)
+    array, _ = as_states(memory, states)
+    size = max(1, _BATCH // memory.neurons**2)
+    with one_blas_thread():
+        parts = [_polish(memory, array[at : at + size], reach) for at in range(0, len(array), size)]
+    if not parts:
+        return Polished(array, np.empty(0, array.dtype), np.empty(0, array.dtype))
+    return Polished(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _polish(memory: Memory, given: np.ndarray, reach: float) -> Polished:
+    state = given.copy()
+    left, arguments = residuals(memory, state)
+    size = relative(left, state)
+    limit = reach * np.maximum(1, np.abs(given).max(axis=1))
+    active = np.flatnonzero(size > 0)
+    for _ in range(_STEPS):
+        if not active.size:
+            break
+        step = _newton_step(memory, left[active], arguments[active])
+        trial = (state[active] + step).astype(state.dtype)
+        near = np.isfinite(trial).all(axis=1)
+        near[near] = np.abs(trial[near] - given[active[near]]).max(axis=1) <= limit[active[near]]
+        active, trial = active[near], trial[near]
+        if not active.size:
+            break
+        new_left, new_arguments = residuals(memory, np.ascontiguousarray(trial))
+        new_size = relative(new_left, trial)
+        better = new_size < size[active]
+        active = active[better]
+        state[active], left[active], arguments[active] = trial[better], new_left[better], new_arguments[better]
+        size[active] = new_size[better]
+    return Polished(state, size, np.abs(state - given).max(axis=1))
+
+
+def _newton_step(memory: Memory, left: np.ndarray, arguments: np.ndarray) -> np.ndarray:
+    Lam, W = curvature(memory, arguments), memory.W.astype(np.float64)
+    product = np.matmul(W, Lam) if memory.variable == "y" else np.matmul(Lam, W)
+    matrix, due = np.eye(memory.neurons) - product, left[..., None].astype(np.float64)
+    try:
+        return np.asarray(np.linalg.solve(matrix, due)[..., 0])
+    except np.linalg.LinAlgError:  # one of them is singular to the last bit: the shortest of its steps will do
+        return np.asarray(np.matmul(np.linalg.pinv(matrix), due)[..., 0])
