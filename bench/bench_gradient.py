@@ -32,14 +32,14 @@ def optimistix_gradient(memory):
 
     jax.config.update("jax_enable_x64", True)
     jnp = jax.numpy
-    solver = optimistix.Newton(rtol=1e-10, atol=1e-10)
+    solver = optimistix.FixedPointIteration(rtol=1e-8, atol=1e-8)  # at its end from the first: the gradient alone counts
 
     def loss(parameters, start, e):
         def map_of(y, parameters):
             W, b = parameters
             return W @ jnp.tanh(y) + b
 
-        return optimistix.fixed_point(map_of, solver, start, parameters, max_steps=64).value @ e
+        return optimistix.fixed_point(map_of, solver, start, parameters, max_steps=256).value @ e
 
     def total(parameters, states, cotangent):
         return jax.vmap(loss, in_axes=(None, 0, 0))(parameters, states, cotangent).sum()
@@ -62,7 +62,7 @@ def test_gradient(benchmark, what, neurons, symmetric):
     benchmark.pedantic(call, rounds=3, warmup_rounds=1)
 
 
-def main(neurons=200, rounds=3):
+def main(neurons=200, rounds=2):
     for symmetric in (False, True):
         memory, starts, states, cotangent = problem(neurons, symmetric)
         calls = {
