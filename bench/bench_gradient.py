@@ -32,7 +32,8 @@ def optimistix_gradient(memory):
 
     jax.config.update("jax_enable_x64", True)
     jnp = jax.numpy
-    solver = optimistix.FixedPointIteration(rtol=1e-8, atol=1e-8)  # at its end from the first: the gradient alone counts
+    # At its end from the first, so that the gradient alone counts.
+    solver = optimistix.FixedPointIteration(rtol=1e-8, atol=1e-8)
 
     def loss(parameters, start, e):
         def map_of(y, parameters):
