@@ -197,11 +197,7 @@ def flip_exactly(
     -------
     float64 array, shape (C, N) or (R, C, N)
     """
-    xi, ids, numbers = _cue_patterns(patterns, cues, realisations)
-    k = checks.whole("entries", entries, least=0, most=xi.shape[2])
-    chosen = _first_in_random_order(k, numbers, xi.shape[2], seed, ids)
-    out = np.asarray(np.where(chosen, -1.0, 1.0) * xi[:, np.array(numbers) % xi.shape[1]])
-    return out[0] if realisations is None else out
+    return _scaled_entries(patterns, entries, -1.0, cues, seed, realisations)
 
 
 def add_noise(
@@ -279,11 +275,7 @@ def hide(
     -------
     float64 array, shape (C, N) or (R, C, N)
     """
-    xi, ids, numbers = _cue_patterns(patterns, cues, realisations)
-    k = checks.whole("entries", entries, least=0, most=xi.shape[2])
-    chosen = _first_in_random_order(k, numbers, xi.shape[2], seed, ids)
-    out = np.where(chosen, 0.0, xi[:, np.array(numbers) % xi.shape[1]])
-    return out[0] if realisations is None else out
+    return _scaled_entries(patterns, entries, 0.0, cues, seed, realisations)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -336,13 +328,24 @@ def _cue_patterns(
     return xi, ids, cues
 
 
-def _first_in_random_order(count: int, items: range, neurons: int, seed: int, ids: np.ndarray) -> np.ndarray:
-    """Mark `count` entries of each row, drawn at random; bool of shape (R, items, neurons)."""
-    keys = np.empty((ids.size, len(items), neurons))
+def _scaled_entries(
+    patterns: Any,
+    entries: int,
+    factor: float,
+    cues: int | range | None,
+    seed: int,
+    realisations: Sequence[int] | None,
+) -> np.ndarray:
+    """Return cues with this many of their entries, the first in a random order, times `factor`."""
+    xi, ids, numbers = _cue_patterns(patterns, cues, realisations)
+    k = checks.whole("entries", entries, least=0, most=xi.shape[2])
+    keys = np.empty((ids.size, len(numbers), xi.shape[2]))
     with all_threads():
-        random.uniforms(np.uint64(checks.seed("seed", seed)), random.CUE, ids, items.start, keys)
+        random.uniforms(np.uint64(checks.seed("seed", seed)), random.CUE, ids, numbers.start, keys)
     rank = np.argsort(np.argsort(keys, axis=-1, kind="stable"), axis=-1, kind="stable")
-    return np.asarray(rank < count)
+    out = np.asarray(np.where(rank < k, factor, 1.0) * xi[:, np.array(numbers) % xi.shape[1]])
+    out += 0.0  # what is hidden is 0, not −0
+    return out[0] if realisations is None else out
 
 
 def _normals(tag: int, items: range, neurons: int, seed: int, realisations: Sequence[int] | None) -> np.ndarray:

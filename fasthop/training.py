@@ -29,7 +29,7 @@ from fasthop.memory import Memory
 from fasthop.optimisers import SGD, Adam
 from fasthop.runtime import all_threads
 from fasthop.spectra import norm
-from fasthop.weights import Blocks, Dense, LowRank, Weights
+from fasthop.weights import Blocks, Dense, Weights
 from fasthop_kernels import random
 
 
@@ -103,7 +103,7 @@ def fit(
 ) -> Fit:
     """Learn W and b by descent on a loss of the layer `read` at the steady state, while the layer `held` is held.
 
-    A structure keeps itself: tied blocks stay tied, low rank stays low, and a dense W that is symmetric stays so. The
+    A structure keeps itself: tied blocks stay tied, and a dense W that is symmetric stays so. The
     result depends on neither the number of threads nor interruptions.
 
     Parameters
@@ -241,12 +241,8 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def parameters(memory: Memory) -> np.ndarray:
-    """Return the free numbers of W and b as one vector: of dense W all, of blocks all, of low rank the patterns."""
-    weights = memory.weights
-    values = weights.stored[0]
-    if isinstance(weights, LowRank):
-        values = values[: int(weights.blocks[0, 6]) * memory.neurons] * np.sqrt(memory.neurons)
-    return np.concatenate([values, memory.b.astype(np.float64)])
+    """Return the free numbers of dense W or of all blocks, and of b, as one vector."""
+    return np.concatenate([memory.weights.stored[0], memory.b.astype(np.float64)])
 
 
 def with_parameters(memory: Memory, theta: np.ndarray) -> Memory:
@@ -264,8 +260,6 @@ def with_parameters(memory: Memory, theta: np.ndarray) -> Memory:
 
 def _made(weights: Weights, values: np.ndarray) -> Weights:
     n = weights.neurons
-    if isinstance(weights, LowRank):
-        return LowRank(values.reshape(-1, n), self_coupling=len(weights.blocks) == 1)
     if isinstance(weights, Blocks):
         return weights.with_numbers(values)
     W = values.reshape(n, n)
@@ -275,8 +269,7 @@ def _made(weights: Weights, values: np.ndarray) -> Weights:
 def _scale_back(memory: Memory, theta: np.ndarray, most: float) -> None:
     size = float(norm(_made(memory.weights, theta[: -memory.neurons]))[0])
     if size > most:
-        power = 0.5 if isinstance(memory.weights, LowRank) else 1.0
-        theta[: -memory.neurons] *= (most / size) ** power
+        theta[: -memory.neurons] *= most / size
 
 
 def _flat(memory: Memory, dW: Any) -> np.ndarray:
