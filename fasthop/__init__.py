@@ -22,6 +22,7 @@ _HOMES = {
     "fasthop.experiments.basins": ["basins"],
     "fasthop.experiments.half_capacity": ["finite_size", "half_capacity"],
     "fasthop.family": ["Energy"],
+    "fasthop.geometry.rays": ["radii"],
     "fasthop.gradients": ["Gradient", "gradient"],
     "fasthop.learning": ["covariance", "hebb", "maximal_stability", "pseudo_inverse", "storkey"],
     "fasthop.mean_field": ["Retrieval", "hebb_capacity", "hebb_retrieval"],

@@ -50,6 +50,8 @@ BIAS = 8
 BLOCK = 16
 #: The order in which samples are trained on; the realisation is the epoch.
 SHUFFLE = 17
+#: Directions of rays from an attractor; the item is 2**16 times the number of the attractor, and the ray.
+RAY = 32
 
 # Words travel in uint64: their products have 64 bits, and beside a plain integer numba would make them signed.
 _LOW = np.uint64(0xFFFFFFFF)
