@@ -20,6 +20,9 @@ _HOMES = {
     "fasthop.energies": ["energy"],
     "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "settle", "simulate"],
     "fasthop.experiments.basins": ["basins"],
+    "fasthop.experiments.critical_noise": [
+        *("attraction_radius", "critical_noise", "critical_overlap", "hamming_radius"),
+    ],
     "fasthop.experiments.half_capacity": ["finite_size", "half_capacity"],
     "fasthop.family": ["Energy"],
     "fasthop.geometry.rays": ["radii"],

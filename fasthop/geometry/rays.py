@@ -74,8 +74,8 @@ class Crossings(NamedTuple):
     neighbour : int64 array
         The centre that it ends in, −1 where that is none of them.
     verified : bool array
-        Whether a quarter of the step and a tenth of the tolerance find both points where they were: one in the basin, the other
-        in another one or a different kind of end, not out of time.
+        Whether a quarter of the step and a tenth of the tolerance find both points where they were: one in the basin,
+        the other in another one or a different kind of end, not out of time.
     dt : float64 array
         The step that they were found with.
     """
@@ -137,9 +137,9 @@ def radii(
         A row per ray: `attractor`; `direction` ("random", "memory", "saddle"); `target`, the number of the ray, of the
         attractor or of the saddle; `distance` to the target, infinite for random rays; `lower` and `upper`, which
         bracket the radius (`upper` is infinite where `censored`); `overlap`, (1/N) sign(y)·sign(y*) at `lower`;
-        `outside`, the kind of end at `upper` (empty where censored) and `neighbour`, the attractor there, −1 where it is
-        none of those given; `verified`, whether a quarter of the step and a tenth of the tolerance find both ends of the
-        bracket as they were (where they did not, the bracket was made anew with half the step, up to three times);
+        `outside`, the kind of end at `upper` (empty where censored) and `neighbour`, the attractor there, −1 where it
+        is none of those given; `verified`, whether a quarter of the step and a tenth of the tolerance find both ends of
+        the bracket as they were (where they did not, the bracket was made anew with half the step, up to three times);
         `dt`, the step.
 
     Raises
@@ -210,8 +210,8 @@ def random_directions(
         ids = np.array(realisations, np.int64)
         with all_threads():
             variates.normals(np.uint64(checks.seed("seed", seed)), random.RAY, ids, number * MOST_RAYS, out)
-    out = out.reshape(-1, neurons)
-    return np.asarray(out / np.sqrt((out * out).sum(axis=1, keepdims=True)))
+    rows = out.reshape(-1, neurons)
+    return np.asarray(rows / np.sqrt((rows * rows).sum(axis=1, keepdims=True)))
 
 
 def aimed(centre: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
