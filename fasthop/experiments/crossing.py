@@ -18,9 +18,7 @@ from fasthop_kernels import random
 _WINDOW = (0.95, 0.05)
 
 
-def half_of(
-    frame: pd.DataFrame, column: str, axis: str, along: Sequence[str], draws: int, seed: int
-) -> pd.DataFrame:
+def half_of(frame: pd.DataFrame, column: str, axis: str, along: Sequence[str], draws: int, seed: int) -> pd.DataFrame:
     """Return the value of `axis` at which a rate is one half, for every combination of the other parameters.
 
     A logistic curve 1/(1 + exp((x − x½)/w)) is fitted by maximum likelihood to the places around the drop. The error is

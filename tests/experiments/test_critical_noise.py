@@ -82,7 +82,7 @@ def test_the_radius_of_attraction_of_a_network():
         seed=3,
         memory={"neurons": 100, "rule": "pseudo-inverse"},
         patterns={"load": [0.05, 0.5]},
-        cues={"flip": {"from": 0.0, "to": 0.5, "by": 0.05}, "per_realisation": 40},
+        cues={"flip": {"from": 0.0, "to": 0.5, "by": 0.1}, "per_realisation": 40},
         run={"realisations": 10, "tolerance": 1e-6},
     )
     found = fh.attraction_radius(table)
