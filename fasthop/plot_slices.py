@@ -52,8 +52,10 @@ def picture(
         patches.append(Patch(color=_OTHER, label=f"{len(rest)} more: {sum(share[which] for which in rest):.1%}"))
     lost = labels < 0
     colours[lost] = len(_PALETTE) + 1
-    for which in order[order < 0].tolist():
-        patches.append(Patch(color=_LOST, label=f"{KINDS[-1 - which].replace('_', ' ')}: {share[which]:.1%}"))
+    patches += [
+        Patch(color=_LOST, label=f"{KINDS[-1 - which].replace('_', ' ')}: {share[which]:.1%}")
+        for which in order[order < 0].tolist()
+    ]
 
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     FigureCanvasAgg(figure)

@@ -172,7 +172,7 @@ def attraction_radius(
 
 def _largest_overlaps(group: pd.DataFrame) -> np.ndarray:
     """Return m₁ of every pattern of the realisations of a task, shape (R, P)."""
-    task = group.iloc[0].to_dict()
+    task = {str(name): value for name, value in group.iloc[0].items()}
     realisations = np.unique(group["realisation"]).tolist()
     xi = stored.draw_patterns(task, realisations, int(task["seed"]))
     count, patterns, neurons = xi.shape
