@@ -37,7 +37,7 @@ def classes(summary: pd.DataFrame, path: Path, *, by: Sequence[str]) -> None:
     axes.set_yticks(ticks, words, fontsize="small")
     axes.set_ylim(at - 0.4, -1)
     axes.set(xlabel="share of starts", xlim=(0, 1))
-    axes.set_title("ends; right: distinct ends (stable ones) per realisation\nwhiskers: 95 % intervals over realisations",
+    axes.set_title("ends; right: distinct ones (stable) per realisation\nwhiskers: 95 % intervals over realisations",
                    fontsize="medium")  # fmt: skip
     if any(text for text, _ in groups):
         figure.legend(frameon=False, fontsize="small", loc="outside lower center", ncols=2)
@@ -57,7 +57,9 @@ def radii(summary: pd.DataFrame, path: Path, *, by: Sequence[str]) -> None:
         if np.isfinite(row["q50"]):
             spread = [[row["q50"] - row["q50_low"]], [min(row["q50_high"], bound) - row["q50"]]]
             axes.errorbar(row["q50"], at, xerr=np.clip(spread, 0, None), fmt="o", color=colour, capsize=3, markersize=5)
-        axes.text(1.02, at, f"{row['censored']:.1%}", va="center", fontsize="small", transform=axes.get_yaxis_transform())
+        axes.text(
+            1.02, at, f"{row['censored']:.1%}", va="center", fontsize="small", transform=axes.get_yaxis_transform()
+        )
         ticks.append(at)
         told = describe({name: row[name] for name in by})
         words.append(f"{row['direction']}{', ' + told if told else ''}")
@@ -76,9 +78,7 @@ def radii(summary: pd.DataFrame, path: Path, *, by: Sequence[str]) -> None:
 def _groups(summary: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
     if not by:
         return [("", summary)]
-    return [
-        (describe(dict(zip(by, key, strict=True))), group) for key, group in summary.groupby(list(by), sort=False)
-    ]
+    return [(describe(dict(zip(by, key, strict=True))), group) for key, group in summary.groupby(list(by), sort=False)]
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Any]:

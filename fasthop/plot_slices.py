@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,33 @@ _OTHER, _LOST = "0.75", "0.15"
 
 
 def picture(
-    labels: np.ndarray,
+    labels: np.ndarray, a: np.ndarray, b: np.ndarray, path: Path, *, names: Mapping[int, str], title: str = ""
+) -> None:
+    """Draw labels of shape (A, B) over a and b, with the largest basins in colours of their own and a legend."""
+    pictures([(labels, title)], a, b, path, names=[names])
+
+
+def pictures(
+    panels: Sequence[tuple[np.ndarray, str]],
     a: np.ndarray,
     b: np.ndarray,
     path: Path,
     *,
-    names: Mapping[int, str],
-    title: str = "",
-    axes_names: tuple[str, str] = ("a (along e₁)", "b (along e₂)"),
+    names: Sequence[Mapping[int, str]],
 ) -> None:
-    """Draw labels of shape (A, B) over a and b, with the largest basins in colours of their own and a legend."""
+    """Draw several slices over the same a and b, each with its title and legend, two in a row."""
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(7.2 * columns, 4.6 * lines), layout="constrained")
+    FigureCanvasAgg(figure)
+    for number, (labels, title) in enumerate(panels):
+        axes = figure.add_subplot(lines, columns, number + 1)
+        _panel(axes, labels, a, b, names[number])
+        axes.set_title(title, fontsize="medium")
+    save(figure, path)
+
+
+def _panel(axes: Any, labels: np.ndarray, a: np.ndarray, b: np.ndarray, names: Mapping[int, str]) -> None:
     found, counts = np.unique(labels, return_counts=True)
     order = found[np.lexsort((found, -counts))]
     basins = [int(which) for which in order if which >= 0]
@@ -50,16 +67,11 @@ def picture(
     colours[np.isin(labels, rest)] = len(_PALETTE)
     if rest:
         patches.append(Patch(color=_OTHER, label=f"{len(rest)} more: {sum(share[which] for which in rest):.1%}"))
-    lost = labels < 0
-    colours[lost] = len(_PALETTE) + 1
+    colours[labels < 0] = len(_PALETTE) + 1
     patches += [
         Patch(color=_LOST, label=f"{KINDS[-1 - which].replace('_', ' ')}: {share[which]:.1%}")
         for which in order[order < 0].tolist()
     ]
-
-    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_subplot()
     axes.imshow(
         colours.T,
         origin="lower",
@@ -70,12 +82,11 @@ def picture(
         interpolation="nearest",
         aspect="auto",
     )
-    axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
-    axes.set_title(title, fontsize="medium")
+    axes.set(xlabel="a (along e₁)", ylabel="b (along e₂)")
     axes.legend(handles=patches, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize="small")
-    save(figure, path)
 
 
 def _ends(places: np.ndarray) -> tuple[float, float]:
+    """Return from and to where cells reach whose points stand at these places, each somewhere in its own."""
     half = (places[1] - places[0]) / 2 if len(places) > 1 else 0.5
     return float(places[0] - half), float(places[-1] + half)

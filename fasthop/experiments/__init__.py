@@ -1,9 +1,13 @@
 """The experiments that a spec file can name."""
 
-from fasthop.experiments import basins, capacity, ends
+from fasthop.experiments import basins, capacity, ends, radii, slices
 from fasthop.experiments.digit_learning import CLASSIFICATION, COMPLETION
 from fasthop.experiments.experiment import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
-    kind.name: kind for kind in (capacity.EXPERIMENT, basins.EXPERIMENT, ends.EXPERIMENT, CLASSIFICATION, COMPLETION)
+    kind.name: kind
+    for kind in (
+        *(capacity.EXPERIMENT, basins.EXPERIMENT, ends.EXPERIMENT, radii.EXPERIMENT, slices.EXPERIMENT),
+        *(CLASSIFICATION, COMPLETION),
+    )
 }

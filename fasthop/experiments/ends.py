@@ -122,7 +122,7 @@ def _tally(
     count, memory = len(realisations), kept.memory
     found = [(np.empty((0, memory.neurons)), np.empty(0, np.int64)) for _ in range(count)]
     others = np.zeros((count, len(KINDS)), np.int64)
-    turn = max(1, _TURN // (count * memory.neurons))
+    turn = max(1, _TURN // (per_chunk(task) * memory.neurons))  # of the task alone, as rows must be
     for first in range(0, task["starts"], turn):
         numbers = range(first, min(first + turn, task["starts"]))
         starts = kept.start(_starts(task, kept.patterns, numbers, realisations, seed))
@@ -148,9 +148,7 @@ def _starts(task: Task, xi: np.ndarray, numbers: range, realisations: Sequence[i
     return out[:, numbers.start :]
 
 
-def _judge(
-    task: Task, kept: realised.Stored, index: int, states: np.ndarray, hits: np.ndarray
-) -> dict[str, Any]:
+def _judge(task: Task, kept: realised.Stored, index: int, states: np.ndarray, hits: np.ndarray) -> dict[str, Any]:
     """Say what the distinct ends of one realisation are, the one with most hits first."""
     memory, xi = kept.alone(index), kept.patterns[index]
     order = np.lexsort((np.arange(hits.size), -hits))
