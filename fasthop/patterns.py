@@ -127,15 +127,31 @@ def digit_means() -> np.ndarray:
     return np.where([ink[digits == digit].mean(axis=0) >= INK for digit in range(10)], 1.0, -1.0)
 
 
-def digit_choice(count: int, *, seed: int = 0, realisations: Sequence[int]) -> np.ndarray:
-    """Return `count` different digit images for each realisation, nested in `count`, shape (R, count, 64)."""
-    images, _ = digit_images()
+def choose(patterns: Any, count: int, *, seed: int = 0, realisations: Sequence[int] | None = None) -> np.ndarray:
+    """Return `count` different ones of some patterns, drawn at random; nested in `count`.
+
+    Parameters
+    ----------
+    patterns : array_like, shape (P, N)
+    count : int
+        1 … P.
+    seed : int
+    realisations : sequence of int, optional
+        A choice for each; by default that of realisation 0.
+
+    Returns
+    -------
+    float64 array, shape (count, N), or (R, count, N) where `realisations` is given
+    """
+    there = checks.real_array("patterns", patterns, np.float64, shape=("P", "N"))
+    most = checks.whole("count", count, least=1, most=len(there))
     ids = _realisations(realisations)
-    keys = np.empty((ids.size, 1, len(images)))
+    keys = np.empty((ids.size, 1, len(there)))
     with all_threads():
-        random.uniforms(np.uint64(seed), random.PATTERN, ids, 0, keys)
+        random.uniforms(np.uint64(checks.seed("seed", seed)), random.PATTERN, ids, 0, keys)
     order = np.argsort(keys[:, 0], axis=1, kind="stable")
-    return np.asarray(images[order[:, :count]])
+    out = np.asarray(there[order[:, :most]])
+    return out[0] if realisations is None else out
 
 
 def flip(

@@ -38,7 +38,7 @@ def lines(
     `marks` are places on the x axis that theory names, each a dashed line. Where `y` is 0 or 1 in every realisation
     there is no spread to draw; the table has the conservative bound.
     """
-    figure, axes = _figure(6.4, 4.2)
+    figure, axes = figure_of(6.4, 4.2)
     groups = _groups(summary, by)
     for index, (label, group) in enumerate(groups):
         group = group.sort_values(x)
@@ -62,7 +62,7 @@ def bars(summary: pd.DataFrame, path: Path, *, by: Sequence[str], title: str, mo
     """Draw the share of each attractor with its interval, the `most` largest for each combination of `by`."""
     groups = _groups(summary, by)
     shown = [(label, group.head(most), len(group) - most) for label, group in groups]
-    figure, axes = _figure(6.4, 1.3 + 0.32 * sum(len(group) + 1 for _, group, _ in shown))
+    figure, axes = figure_of(6.4, 1.3 + 0.32 * sum(len(group) + 1 for _, group, _ in shown))
     at, ticks, names = 0.0, [], []
     for index, (label, group, hidden) in enumerate(shown):
         places = at + np.arange(len(group))
@@ -124,7 +124,8 @@ def _word(name: str, value: Any) -> str:
     return f"{label} = {text}" if label else text
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Any]:
+def figure_of(width: float, height: float) -> tuple[Figure, Any]:
+    """Return a figure of this size in inches, and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()

@@ -50,6 +50,8 @@ BIAS = 8
 BLOCK = 16
 #: The order in which samples are trained on; the realisation is the epoch.
 SHUFFLE = 17
+#: Which couplings are cut; the item is the row, from 2**31 on for those that are cut in one direction.
+SYNAPSE = 18
 
 # Words travel in uint64: their products have 64 bits, and beside a plain integer numba would make them signed.
 _LOW = np.uint64(0xFFFFFFFF)
