@@ -79,8 +79,8 @@ def size_of(task: Task) -> Size:
 def _unit(task: Task, neurons: int) -> float:
     """Return how many patterns a relative load of 1 is."""
     if task["rule"] == "dense":
-        return float(neurons) ** (task["power"] - 1)
-    return hebb_capacity(task["activation"]["beta"]) * neurons
+        return float(neurons ** (task["power"] - 1))
+    return hebb_capacity(float(task["activation"]["beta"])) * neurons
 
 
 def _there(task: Task) -> np.ndarray | None:
