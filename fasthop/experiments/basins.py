@@ -187,10 +187,14 @@ def problems(task: Task) -> list[tuple[str, str]]:
         found.append(("memory.weights", f"cannot be used: {error}"))
     else:
         if task["starts"] * memory.neurons > _MOST:
-            allowed = f"at most {_MOST // memory.neurons} for {memory.neurons} neurons; use more run.realisations instead"
+            allowed = (
+                f"at most {_MOST // memory.neurons} for {memory.neurons} neurons; use more run.realisations instead"
+            )
             found.append(("starts.count", f"must be {allowed}; got {task['starts']}."))
         if memory.variable == "u" and not np.linalg.cond(memory.W) <= _CONDITION:
-            instead = f'must have an inverse for memory.system = "{task["system"]}": the box of starts is of y = W u + b.'
+            instead = (
+                f'must have an inverse for memory.system = "{task["system"]}": the box of starts is of y = W u + b.'
+            )
             found.append(("memory.weights", instead))
     if not task["low"] < task["high"]:
         found.append(("starts.high", f"must be above starts.low = {task['low']:g}; got {task['high']:g}."))

@@ -50,6 +50,8 @@ BIAS = 8
 BLOCK = 16
 #: The order in which samples are trained on; the realisation is the epoch.
 SHUFFLE = 17
+#: Pairs (i, j < i) of a random graph at i (i − 1) / 2 + j; the realisation is the graph.
+PAIR = 32
 
 # Words travel in uint64: their products have 64 bits, and beside a plain integer numba would make them signed.
 _LOW = np.uint64(0xFFFFFFFF)

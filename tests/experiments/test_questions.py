@@ -1,5 +1,6 @@
 """The shipped answers to the paper's questions are those that the specs give: a small part of each comes out again."""
 
+import math
 import tomllib
 from pathlib import Path
 
@@ -50,3 +51,58 @@ def test_c59_the_basins_of_figure_1_under_three_systems(system, shares):
     for state, share in zip([(1.25, -1.075), (-1 / 3, 8 / 9), (10 / 51, 86 / 153)], shares, strict=True):
         near = [np.allclose(found, state, atol=1e-6) for found in rows["state"]]
         assert rows[near]["share"].sum() == pytest.approx(share, abs=3 * 0.008)
+
+
+def agrees(found, due, name):
+    """Whether a mean over realisations is the shipped one, within four of the errors that the shipped spread makes."""
+    error = (due[f"{name}_high"] - due[f"{name}_low"]) / 4 * np.sqrt(1 + due["realisations"] / found["realisations"])
+    return found[name] == pytest.approx(due[name], abs=4 * error + 1e-12)
+
+
+def test_memories_against_the_spectral_radius():
+    shipped = reference("collapse")
+    below = shipped[shipped["radius"] < 1]
+    assert len(below) == 18
+    assert (below[["steady", "stable", "found", "one"]] == 1).all(axis=None)
+    assert shipped["astray"].sum() == 0
+    part = again("collapse", network={"radius": [0.9, 1.5, 4.0], "mean": [0.0, -0.5]}, run={"realisations": 60})
+    for row in part.to_dict("records"):
+        [due] = shipped[(shipped["radius"] == row["radius"]) & (shipped["mean"] == row["mean"])].to_dict("records")
+        for name in ("steady", "stable", "found", "none", "one", "several", "diverged"):
+            assert agrees(row, due, name), (name, row[name], due[name])
+
+
+def test_memories_against_the_number_of_neurons():
+    shipped = reference("collapse_sizes")
+    part = again("collapse_sizes", network={"neurons": [4, 12], "radius": 8.0}, run={"realisations": 60})
+    for row in part.to_dict("records"):
+        [due] = shipped[(shipped["radius"] == 8) & (shipped["neurons"] == row["neurons"])].to_dict("records")
+        for name in ("steady", "stable", "found", "several", "diverged"):
+            assert agrees(row, due, name)
+
+
+def maximal_cliques(n, p):
+    """Mean number of maximal cliques of G(n, p): k vertices with all edges, and no other vertex joined to them all."""
+    return sum(math.comb(n, k) * p ** math.comb(k, 2) * (1 - p**k) ** (n - k) for k in range(1, n + 1))
+
+
+def test_memories_of_random_graphs_are_as_many_as_graph_theory_says():
+    for row in reference("cliques").to_dict("records"):
+        due, error = maximal_cliques(row["neurons"], row["edges"]), (row["stable_high"] - row["stable_low"]) / 4
+        assert row["stable"] == pytest.approx(due, abs=4 * error + 1e-12)
+        assert row["found_share"] > 0.99
+    part = again("cliques", network={"neurons": 8, "edges": [0.0, 0.5]}, run={"realisations": 40})
+    for row in part.to_dict("records"):
+        error = (row["stable_high"] - row["stable_low"]) / 4
+        assert row["stable"] == pytest.approx(maximal_cliques(8, row["edges"]), abs=4 * error + 1e-12)
+
+
+def test_graphs_with_the_most_memories_and_how_many_starts_find_them():
+    # Every basin has one share by symmetry: M (1 − (1 − 1/M)^n) memories are met by n starts, with variance below M/4.
+    shipped = reference("most_cliques")
+    part = again("most_cliques", network={"neurons": [3, 9]}, starts={"count": [100]})
+    for row in pd.concat([shipped, part]).to_dict("records"):
+        M, n = 3 ** (row["neurons"] // 3), row["starts"]
+        assert (row["stable"], row["steady"]) == (M, 7 ** (row["neurons"] // 3))
+        due = M * (1 - (1 - 1 / M) ** n)
+        assert row["found"] == pytest.approx(due, abs=4 * np.sqrt(M / 4 / row["realisations"]))
