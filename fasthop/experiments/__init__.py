@@ -1,10 +1,17 @@
 """The experiments that a spec file can name."""
 
-from fasthop.experiments import basins, capacity, memories
+from fasthop.experiments import basins, capacity, dead, memories
 from fasthop.experiments.digit_learning import CLASSIFICATION, COMPLETION
 from fasthop.experiments.experiment import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
     kind.name: kind
-    for kind in (capacity.EXPERIMENT, basins.EXPERIMENT, memories.EXPERIMENT, CLASSIFICATION, COMPLETION)
+    for kind in (
+        capacity.EXPERIMENT,
+        basins.EXPERIMENT,
+        memories.EXPERIMENT,
+        dead.EXPERIMENT,
+        CLASSIFICATION,
+        COMPLETION,
+    )
 }

@@ -65,10 +65,12 @@ SCHEMA = pa.schema(
             ("steady", pa.int64()),
             ("stable", pa.int64()),
             ("degenerate", pa.int64()),
+            ("dead", pa.int64()),
             ("found", pa.int64()),
             ("astray", pa.int64()),
             ("starts", pa.int64()),
             ("settled", pa.int64()),
+            ("dead_settled", pa.int64()),
             ("unsettled", pa.int64()),
             ("diverged", pa.int64()),
         ]
@@ -121,9 +123,10 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     y = np.array([box.draw(task["starts"], neurons, seed=seed, realisation=r) for r in realisations])
     ends = settle(Memory(W, b, "relu"), y, tolerance=task["tolerance"], t_max=task["t_max"])
     bits = 1 << np.arange(neurons)
-    found, astray = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    found, astray, dead = np.zeros((3, count), np.int64)
     for k, states in enumerate(exact):
-        memories = (states.y[states.stable] > 0) @ bits
+        alive = states.y[states.stable] > 0
+        memories, dead[k] = alive @ bits, (~alive).sum()
         reached = (ends.state[k, ends.settled[k]] > 0) @ bits
         known = np.isin(reached, memories)
         found[k], astray[k] = len(np.unique(reached[known])), (~known).sum()
@@ -137,6 +140,8 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
         "steady": np.array([len(states.y) for states in exact]),
         "stable": np.array([states.stable.sum() for states in exact]),
         "degenerate": np.array([states.degenerate.sum() for states in exact]),
+        "dead": dead,
+        "dead_settled": ((ends.state <= 0).sum(axis=2) * ends.settled).sum(axis=1),
         "found": found,
         "astray": astray,
         "starts": np.full(count, task["starts"]),
@@ -148,8 +153,10 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     """Pool the networks of each task.
 
     `steady`, `stable` and `found` are means over networks with 95 % t-intervals, `most` the largest number of stable
-    states; `none`, `one` and `several` the shares of networks with so many of them, `diverged` and `unsettled` the
-    shares of starts, each with a 95 % interval over networks; `found_share` is found over stable.
+    states, `found_share` found over stable; `none`, `one` and `several` the shares of networks with so many of them,
+    `diverged` and `unsettled` the shares of starts, each with a 95 % interval over networks. `dead_share` and
+    `dead_settled_share` are the dead share of the neurons in the stable states, each counted once, and in the ends of
+    starts, NaN where there are none.
     """
     columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
@@ -159,6 +166,9 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
             row[name] = group[name].mean()
             row[f"{name}_low"], row[f"{name}_high"] = t_interval(group[name])
         row["most"] = group["stable"].max()
+        for name, states in (("dead", group["stable"]), ("dead_settled", group["settled"])):
+            total = states.sum() * group["neurons"].iloc[0]
+            row[f"{name}_share"] = group[name].sum() / total if total else np.nan
         row["found_share"] = group["found"].sum() / group["stable"].sum() if group["stable"].any() else np.nan
         shares = {
             "none": group["stable"] == 0,
