@@ -104,7 +104,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
 
     The gain multiplies weights, bias and cues, which is g(β y) in the coordinates β y, so that a gain means the same
     for every activation. A neuron is dead where g is flat to the last bit, `fasthop.dead_neurons`: for hard tanh
-    outside ± 1, for tanh beyond 19 in float64 and beyond 9 in float32.
+    outside ± 1, for tanh beyond 18.7 in float64 and beyond 8.7 in float32.
     """
     neurons, patterns = stored.size_of(task)
     count, gain = len(realisations), task["gain"]

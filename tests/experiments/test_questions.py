@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from fasthop.experiments import EXPERIMENTS
 from fasthop.sweep.run import table
@@ -106,3 +107,19 @@ def test_graphs_with_the_most_memories_and_how_many_starts_find_them():
         assert (row["stable"], row["steady"]) == (M, 7 ** (row["neurons"] // 3))
         due = M * (1 - (1 - 1 / M) ** n)
         assert row["found"] == pytest.approx(due, abs=4 * np.sqrt(M / 4 / row["realisations"]))
+
+
+@pytest.mark.parametrize(("name", "flat"), [("dead", np.log(2) / 2 * 54), ("dead_float32", np.log(2) / 2 * 25)])
+def test_dead_neurons_against_gain_and_load(name, flat):
+    # Signal and noise: the field of a retrieved pattern is about normal with mean 1 and variance α, and tanh(β y) is
+    # dead where 1 − tanh(β y) = 2 exp(−2 β y) is lost beside 1, to which 53 or 24 bits belong.
+    shipped = reference(name)
+    tanh = shipped[(shipped["activation"] == "tanh") & (shipped["retrieved"] > 0.9) & (shipped["load"] > 0.02)]
+    due = stats.norm.cdf((1 - flat / tanh["gain"]) / np.sqrt(tanh["load"]))
+    np.testing.assert_allclose(tanh["dead_retrieved"], due, atol=0.01)
+    assert ((due > 0.1) & (due < 0.9)).sum() >= 6
+    part = again(name, memory={"activation": "tanh", "gain": [8.0, 20.0]}, patterns={"load": 0.05})
+    for row in part.to_dict("records"):
+        [expected] = tanh[(tanh["load"] == 0.05) & (tanh["gain"] == row["gain"])].to_dict("records")
+        assert agrees(row, expected, "dead_retrieved")
+        assert agrees(row, expected, "retrieved")
