@@ -49,6 +49,7 @@ _HOMES = {
         "stabilisation_table",
     ],
     "fasthop.states.census": ["census"],
+    "fasthop.states.certificate": ["Certificate"],
     "fasthop.states.dead": ["DeadNeurons", "Recovered", "dead_neurons", "recover"],
     "fasthop.states.enumeration": ["count_steady_states"],
     "fasthop.states.newton": ["Polished", "polish"],

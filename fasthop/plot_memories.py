@@ -56,3 +56,31 @@ def numbers(summary: pd.DataFrame, path: Path, *, x: str, by: Sequence[str]) -> 
         axes.legend(frameon=False, fontsize="small")
         axes.grid(alpha=0.25, linewidth=0.6)
     save(figure, path)
+
+
+def savings(summary: pd.DataFrame, path: Path, *, x: str, by: Sequence[str]) -> None:
+    """Draw the share of the steps that early stops save over column `x`: proven, by energy alone, and unproven."""
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    kinds = {"saved": ("-", "certain: E2 along a line"), "saved_by_energy": ("--", "certain: E2 alone")}
+    kinds["saved_loose"] = (":", f"residual {summary['loose'].iloc[0]:g}, unproven")
+    for index, (label, group) in enumerate(grouped(summary, by)):
+        group = group.sort_values(x)
+        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        for name, (dashes, _) in kinds.items():
+            spread = group[name].between(0, 1, inclusive="neither")
+            low, high = (group[f"{name}_{end}"].where(spread, group[name]) for end in ("low", "high"))
+            axes.fill_between(group[x], low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(group[x], group[name], dashes, color=colour, marker=marker, markersize=4, linewidth=1.3)
+        if label:
+            axes.plot([], [], marker, color=colour, markersize=4, label=label)
+    for dashes, word in kinds.values():
+        axes.plot([], [], dashes, color="0.35", linewidth=1.3, label=word)
+    axes.set(xlabel=_LABELS[x], ylabel="share of the steps that is saved", ylim=(-0.03, 1.03))
+    axes.set_title(
+        "early stops, networks with several memories\nbands: 95 % intervals over networks", fontsize="medium"
+    )
+    axes.legend(frameon=False, fontsize="small")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    save(figure, path)

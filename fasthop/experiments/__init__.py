@@ -1,6 +1,6 @@
 """The experiments that a spec file can name."""
 
-from fasthop.experiments import basins, capacity, dead, memories
+from fasthop.experiments import basins, capacity, certainty, dead, memories
 from fasthop.experiments.digit_learning import CLASSIFICATION, COMPLETION
 from fasthop.experiments.experiment import Experiment
 
@@ -11,6 +11,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         basins.EXPERIMENT,
         memories.EXPERIMENT,
         dead.EXPERIMENT,
+        certainty.EXPERIMENT,
         CLASSIFICATION,
         COMPLETION,
     )

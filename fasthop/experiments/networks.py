@@ -90,3 +90,25 @@ def clique_weights(graphs: np.ndarray, inhibition: float) -> np.ndarray:
     neurons = np.arange(W.shape[-1])
     W[..., neurons, neurons] = 0.0
     return W
+
+
+def positive_definite(W: np.ndarray, b: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return positive definite weights, and biases, of ReLU networks with the same memories.
+
+    I − ε (I − W) and ε b have the outputs relu(y) of W and b at their steady states: (I − W_σσ) y_σ = b_σ is multiplied
+    by ε, and so are the dead y and the eigenvalues of I − W_σσ, which say what is stable. ε ≤ 1 makes the smallest
+    eigenvalue `least`, where it is not above it anyway.
+
+    Parameters
+    ----------
+    W : float64 array, shape (R, N, N)
+        Symmetric.
+    b : float64 array, shape (R, N)
+    least : float
+        Between 0 and 1.
+    """
+    with one_blas_thread():
+        lowest = np.linalg.eigvalsh(W)[:, 0]
+    epsilon = np.where(lowest < least, (1 - least) / np.where(lowest < least, 1 - lowest, 1), 1.0)
+    one = np.eye(W.shape[1])
+    return one - epsilon[:, None, None] * (one - W), epsilon[:, None] * b

@@ -39,12 +39,15 @@ class Exact(NamedTuple):
         stability where W is symmetric and the state is not degenerate.
     degenerate, continuum : bool array, shape (S,)
         Whether a neuron is at 0 or the state stands for a continuum, and whether it is the latter.
+    singular : int
+        Supports σ with a singular I − W_σσ, which hold no steady state or a continuum.
     """
 
     y: np.ndarray
     definite: np.ndarray
     degenerate: np.ndarray
     continuum: np.ndarray
+    singular: int
 
     @property
     def stable(self) -> np.ndarray:
@@ -144,7 +147,8 @@ def exact_states(W: np.ndarray, b: np.ndarray, workers: int) -> Exact:
     on_threads(workers, lambda at: kernels.states_of(at, W, b, supports, integers, floats, y, definite))
     edge = verdicts[supports] == kernels.ON_EDGE
 
-    pools = _continua(W, b, np.flatnonzero(verdicts == kernels.SINGULAR))
+    singular = np.flatnonzero(verdicts == kernels.SINGULAR)
+    pools = _continua(W, b, singular)
     kept = np.ones(len(y), bool)
     for i in np.flatnonzero(edge):
         near = _SAME * max(1.0, np.abs(y[i]).max())
@@ -159,6 +163,7 @@ def exact_states(W: np.ndarray, b: np.ndarray, workers: int) -> Exact:
         np.concatenate([definite[kept], np.full(len(points), kernels.UNDECIDED, np.int8)]),
         np.concatenate([edge[kept], many]),
         np.concatenate([np.zeros(int(kept.sum()), bool), many]),
+        len(singular),
     )
 
 

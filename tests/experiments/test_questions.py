@@ -117,7 +117,7 @@ def test_dead_neurons_against_gain_and_load(name, flat):
     tanh = shipped[(shipped["activation"] == "tanh") & (shipped["retrieved"] > 0.9) & (shipped["load"] > 0.02)]
     due = stats.norm.cdf((1 - flat / tanh["gain"]) / np.sqrt(tanh["load"]))
     np.testing.assert_allclose(tanh["dead_retrieved"], due, atol=0.01)
-    assert ((due > 0.1) & (due < 0.9)).sum() >= 6
+    assert ((due > 0.1) & (due < 0.9)).sum() >= 4
     part = again(name, memory={"activation": "tanh", "gain": [8.0, 20.0]}, patterns={"load": 0.05})
     for row in part.to_dict("records"):
         [expected] = tanh[(tanh["load"] == 0.05) & (tanh["gain"] == row["gain"])].to_dict("records")
