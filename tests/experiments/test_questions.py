@@ -123,3 +123,17 @@ def test_dead_neurons_against_gain_and_load(name, flat):
         [expected] = tanh[(tanh["load"] == 0.05) & (tanh["gain"] == row["gain"])].to_dict("records")
         assert agrees(row, expected, "dead_retrieved")
         assert agrees(row, expected, "retrieved")
+
+
+@pytest.mark.parametrize(("name", "x", "value"), [("certainty", "radius", 8.0), ("certainty_cliques", "edges", 0.5)])
+def test_how_soon_ends_are_certain(name, x, value):
+    shipped = reference(name)
+    assert (shipped["wrong"] == 0).all()
+    assert (shipped["certain"] >= shipped["certain_by_energy"]).all()
+    part = again(name, network={"neurons": 6, x: value}, starts={"count": 30}, run={"realisations": 12})
+    [found] = part.to_dict("records")
+    [due] = shipped[(shipped["neurons"] == 6) & (shipped[x] == value)].to_dict("records")
+    assert found["wrong"] == 0
+    found["realisations"], due["realisations"] = found["networks"], due["networks"]
+    for column in ("certain", "certain_by_energy", "saved", "saved_by_energy", "saved_loose"):
+        assert agrees(found, due, column), (column, found[column], due[column])
