@@ -130,7 +130,7 @@ def test_how_soon_ends_are_certain(name, x, value):
     shipped = reference(name)
     assert (shipped["wrong"] == 0).all()
     assert (shipped["certain"] >= shipped["certain_by_energy"]).all()
-    part = again(name, network={"neurons": 6, x: value}, starts={"count": 30}, run={"realisations": 12})
+    part = again(name, network={"neurons": 6, x: value}, starts={"count": 10}, run={"realisations": 12})
     [found] = part.to_dict("records")
     [due] = shipped[(shipped["neurons"] == 6) & (shipped[x] == value)].to_dict("records")
     assert found["wrong"] == 0
