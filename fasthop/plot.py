@@ -39,7 +39,7 @@ def lines(
     there is no spread to draw; the table has the conservative bound.
     """
     figure, axes = figure_of(6.4, 4.2)
-    groups = _groups(summary, by)
+    groups = grouped(summary, by)
     for index, (label, group) in enumerate(groups):
         group = group.sort_values(x)
         colour = COLOURS[index % len(COLOURS)]
@@ -60,7 +60,7 @@ def lines(
 
 def bars(summary: pd.DataFrame, path: Path, *, by: Sequence[str], title: str, most: int = 12) -> None:
     """Draw the share of each attractor with its interval, the `most` largest for each combination of `by`."""
-    groups = _groups(summary, by)
+    groups = grouped(summary, by)
     shown = [(label, group.head(most), len(group) - most) for label, group in groups]
     figure, axes = figure_of(6.4, 1.3 + 0.32 * sum(len(group) + 1 for _, group, _ in shown))
     at, ticks, names = 0.0, [], []
@@ -102,7 +102,8 @@ def _state(row: Mapping[Any, Any]) -> str:
     return f"({head}{', …' if len(state) > 4 else ''})"
 
 
-def _groups(summary: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+def grouped(summary: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Return the rows of every combination of the columns `by`, with what it is in words."""
     if not by:
         return [("", summary)]
     groups = []

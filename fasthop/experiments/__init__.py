@@ -1,9 +1,18 @@
 """The experiments that a spec file can name."""
 
-from fasthop.experiments import basins, capacity
+from fasthop.experiments import basins, capacity, certainty, dead, memories
 from fasthop.experiments.digit_learning import CLASSIFICATION, COMPLETION
 from fasthop.experiments.experiment import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
-    kind.name: kind for kind in (capacity.EXPERIMENT, basins.EXPERIMENT, CLASSIFICATION, COMPLETION)
+    kind.name: kind
+    for kind in (
+        capacity.EXPERIMENT,
+        basins.EXPERIMENT,
+        memories.EXPERIMENT,
+        dead.EXPERIMENT,
+        certainty.EXPERIMENT,
+        CLASSIFICATION,
+        COMPLETION,
+    )
 }

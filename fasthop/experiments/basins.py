@@ -16,10 +16,24 @@ from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import KINDS, METHODS, Ends, default_step, settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.fields import arguments
 from fasthop.memory import Memory
 from fasthop.patterns import Uniform
+from fasthop.runtime import one_blas_thread
+from fasthop.states import census
 from fasthop.states.attractors import g_of, label
 from fasthop.statistics import wilson
+
+#: Systems with the same steady states by name: the variable and R. "5" with R = I is system (1) in other coordinates.
+SYSTEMS: dict[str, tuple[str, str | None]] = {
+    "1": ("y", None),
+    "5": ("u", None),
+    "5-E2": ("u", "weights"),
+    "5-E2-polar": ("u", "polar"),
+    "5-E3": ("u", "gradient"),
+    "9": ("y", "gradient"),
+    "9-as-printed": ("y", "gradient-as-printed"),
+}
 
 #: Share of `default_step` that basins are computed with. A coarse step moves the boundary between basins: at the
 #: default step .15 % of the starts of Figure 1's network and 2 % of those of a Hebb memory (N = 40, 4 patterns) went
@@ -39,7 +53,8 @@ FIELDS = (
         doc="name and parameters",
         complete=spelled_out,
     ),
-    Field("starts", "low", "low", float, REQUIRED, True, doc="lower end of the box of starts"),
+    Field("memory", "system", "system", str, "1", True, choices=tuple(SYSTEMS), doc="equation, and R by its energy"),
+    Field("starts", "low", "low", float, REQUIRED, True, doc="lower end of the box of starts, y in every system"),
     Field("starts", "high", "high", float, REQUIRED, True, doc="upper end of the box of starts"),
     Field("starts", "count", "starts", int, REQUIRED, False, least=1, most=10**8, doc="starts per realisation"),
     Field("run", "realisations", "realisations", int, 1, False, least=1, doc="independent sets of starts"),
@@ -48,6 +63,9 @@ FIELDS = (
     Field("run", "tolerance", "tolerance", float, 1e-10, False, least=1e-14, most=1e-2, doc="residual when settled"),
     Field("run", "t_max", "t_max", float, 1e4, False, least=1e-6, doc="time after which a start is unsettled"),
 )
+
+#: Condition number of W up to which a y has a u with y = W u + b that is worth its digits.
+_CONDITION = 1e10
 
 #: Numbers in the starts of one realisation: 1 GiB.
 _MOST = 2**27
@@ -59,6 +77,7 @@ SCHEMA = pa.schema(
             ("neurons", pa.int64()),
             ("activation", pa.string()),
             ("parameter", pa.float64()),
+            ("system", pa.string()),
             ("low", pa.float64()),
             ("high", pa.float64()),
             ("method", pa.string()),
@@ -76,6 +95,7 @@ SCHEMA = pa.schema(
             ("energy", pa.float64()),
             ("worst_residual", pa.float64()),
             ("mean_time", pa.float64()),
+            *[(name, pa.string()) for name in census.SYSTEMS],
             ("state", pa.list_(pa.field("item", pa.float64(), nullable=False))),
         ]
     ]
@@ -162,14 +182,20 @@ def problems(task: Task) -> list[tuple[str, str]]:
     """List what is wrong with the values of a task taken together."""
     found = []
     try:
-        _memory(task)
+        memory = _memory(task)
     except (TypeError, ValueError) as error:
         found.append(("memory.weights", f"cannot be used: {error}"))
     else:
-        neurons = len(task["weights"])
-        if task["starts"] * neurons > _MOST:
-            allowed = f"at most {_MOST // neurons} for {neurons} neurons; use more run.realisations instead"
+        if task["starts"] * memory.neurons > _MOST:
+            allowed = (
+                f"at most {_MOST // memory.neurons} for {memory.neurons} neurons; use more run.realisations instead"
+            )
             found.append(("starts.count", f"must be {allowed}; got {task['starts']}."))
+        if memory.variable == "u" and not np.linalg.cond(memory.W) <= _CONDITION:
+            instead = (
+                f'must have an inverse for memory.system = "{task["system"]}": the box of starts is of y = W u + b.'
+            )
+            found.append(("memory.weights", instead))
     if not task["low"] < task["high"]:
         found.append(("starts.high", f"must be above starts.low = {task['low']:g}; got {task['high']:g}."))
     return found
@@ -177,7 +203,16 @@ def problems(task: Task) -> list[tuple[str, str]]:
 
 def _memory(task: Task) -> Memory:
     weights = checks.real_array("W", task["weights"], np.float64)
-    return Memory(weights, task["bias"], task["activation"])
+    variable, R = SYSTEMS[task["system"]]
+    return Memory(weights, task["bias"], task["activation"], variable=variable, R=R)
+
+
+def _states_of(memory: Memory, y: np.ndarray) -> np.ndarray:
+    """Return the states with these y: themselves, or u = W⁻¹(y − b)."""
+    if memory.variable == "y":
+        return y
+    with one_blas_thread():
+        return np.ascontiguousarray(np.linalg.solve(memory.W, (y - memory.b).T).T)
 
 
 def per_chunk(task: Task) -> int:
@@ -186,23 +221,28 @@ def per_chunk(task: Task) -> int:
 
 
 def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
-    """Compute the attractors of each realisation of the starts."""
+    """Compute the attractors of each realisation of the starts.
+
+    The starts are y in a box, the same for every system: those of (5) are u = W⁻¹(y − b). Attractors are told by their
+    y, too, so that the rows of two systems can be laid side by side.
+    """
     memory, activation = _memory(task), as_activation(task["activation"])
     box = Uniform(task["low"], task["high"])
     columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
     for realisation in realisations:
-        starts = box.draw(task["starts"], memory.neurons, seed=seed, realisation=realisation)
+        y = box.draw(task["starts"], memory.neurons, seed=seed, realisation=realisation)
         ends = settle(
             memory,
-            starts,
+            _states_of(memory, y),
             tolerance=task["tolerance"],
             t_max=task["t_max"],
             dt=float(FINER * default_step(memory, task["method"])) if task["dt"] is None else task["dt"],
             method=task["method"],
         )
         table = _table(memory, ends)
+        table |= _what_they_are(memory, table["state"])
         table |= dict.fromkeys(PARAMETERS)
-        for name in ("low", "high", "method", "tolerance", "t_max"):
+        for name in ("system", "low", "high", "method", "tolerance", "t_max"):
             table[name] = task[name]
         table |= {"neurons": memory.neurons, "activation": activation.name, "parameter": activation.parameter}
         table |= {"dt": float(ends.dt), "realisation": realisation}
@@ -210,6 +250,19 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
             values = table[name]
             column.extend(values if isinstance(values, (list, np.ndarray)) else [values] * len(table["kind"]))
     return columns
+
+
+def _what_they_are(memory: Memory, states: list[np.ndarray]) -> dict[str, list[Any]]:
+    """Return y of every attractor and the verdict on it under each system; nothing for other kinds of end."""
+    attractors = [state for state in states if state.size]
+    found: dict[str, list[Any]] = {name: [""] * len(states) for name in census.SYSTEMS}
+    found["state"] = list(states)
+    if attractors:
+        y = arguments(memory, np.array(attractors))
+        found["state"][: len(y)] = list(y)
+        for name, verdicts in census.under_each_system(memory, y).items():
+            found[name][: len(y)] = verdicts.tolist()
+    return found
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
@@ -231,7 +284,8 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
             row |= {"kind": same["kind"].iloc[0], "starts": total, "hits": hits, "share": hits / total}
             row |= {"share_low": float(low), "share_high": float(high), "energy": same["energy"].iloc[0]}
             row |= {"worst_residual": same["worst_residual"].max()}
-            row |= {"mean_time": (same["mean_time"] * same["hits"]).sum() / hits, "state": same["state"].iloc[0]}
+            row |= {"mean_time": (same["mean_time"] * same["hits"]).sum() / hits}
+            row |= {name: same[name].iloc[0] for name in (*census.SYSTEMS, "state")}
             pooled.append((str(mark) in KINDS, -hits, row))
         pooled.sort(key=lambda entry: entry[:2])
         for index, (other, _, row) in enumerate(pooled):
@@ -243,7 +297,10 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the share of every attractor with its interval, a group of bars for each task."""
     from fasthop.plot import bars
 
-    bars(summary, path, by=[name for name in PARAMETERS if summary[name].nunique() > 1], title="basins of attraction")
+    told = [name for name in PARAMETERS if name != "dt" and summary[name].nunique() > 1]
+    # The step follows from the others but where it is swept itself.
+    swept = summary.groupby(told)["dt"].nunique().max() > 1 if told else summary["dt"].nunique() > 1
+    bars(summary, path, by=[*told, "dt"] if swept else told, title="basins of attraction")
 
 
 EXPERIMENT = Experiment("basins", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)

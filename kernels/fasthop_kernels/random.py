@@ -52,6 +52,8 @@ BLOCK = 16
 SHUFFLE = 17
 #: Which couplings are cut; the item is the row, from 2**31 on for those that are cut in one direction.
 SYNAPSE = 18
+#: Pairs (i, j < i) of a random graph at i (i − 1) / 2 + j; the realisation is the graph.
+PAIR = 32
 
 # Words travel in uint64: their products have 64 bits, and beside a plain integer numba would make them signed.
 _LOW = np.uint64(0xFFFFFFFF)

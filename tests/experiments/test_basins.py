@@ -10,6 +10,7 @@ FIGURE_1 = {"weights": [[0.2, -1.5], [-1.5, 0.1]], "bias": [1.0, 0.8], "activati
 
 def task(**changes):
     given = FIGURE_1 | {
+        "system": "1",
         "low": -3.0,
         "high": 3.0,
         "starts": 2000,
@@ -85,6 +86,45 @@ def test_many_starts_in_one_realisation_equal_the_python_call():
     assert rows["hits"].tolist() == table["hits"].tolist()
 
 
+def systems(names, **changes):
+    return {name: basins.summarise(pd.DataFrame(basins.rows(task(system=name, **changes), [0], 5))) for name in names}
+
+
+def told(table):
+    """What a table says of every attractor, by its y."""
+    columns = ["under_1", "under_5_E2", "under_5_E3", "under_9"]
+    return {tuple(np.round(row["state"], 6)): [row[name] for name in columns] for row in table.to_dict("records")}
+
+
+def test_c37_equal_steady_states_are_other_memories_under_other_systems():
+    found = systems(["1", "5", "5-E3", "9"])
+    kept, saddle = ["stable", "unstable", "stable", "stable"], ["unstable", "unstable", "stable", "stable"]
+    due = {(1.25, -1.075): kept, (-0.333333, 0.888889): kept}
+    assert told(found["1"]) == told(found["5"]) == due
+    assert told(found["5-E3"]) == told(found["9"]) == due | {(0.196078, 0.562092): saddle}
+    # With R = I (5) is (1) in other coordinates: from the same y every start goes to the same end.
+    assert found["1"]["hits"].tolist() == found["5"]["hits"].tolist()
+
+
+def test_c36_under_e2_an_indefinite_w_has_no_memory_and_a_definite_one_the_same():
+    for table in systems(["5-E2", "5-E2-polar"]).values():
+        assert table[["kind", "share", "under_1"]].to_numpy().tolist() == [["diverged", 1.0, ""]]
+        assert [len(state) for state in table["state"]] == [0]
+    definite = {"weights": [[0.8, -0.5], [-0.5, 0.8]], "bias": [1.0, 1.0], "high": 7.0}
+    found = systems(["1", "5-E2", "5-E2-polar"], **definite)
+    memories = {(5.0, -1.5): ["stable"] * 4, (-1.5, 5.0): ["stable"] * 4}
+    for table in found.values():
+        assert told(table) == memories
+
+
+def test_c37_the_saddle_of_two_tanh_neurons_is_a_memory_of_e3():
+    # Spectra at the origin: +1, −3 under (1), −1, −9 under (5) with R = I − WᵀΛ.
+    other = {"weights": [[0.0, 2.0], [2.0, 0.0]], "bias": [0.0, 0.0], "activation": {"name": "tanh"}}
+    found = systems(["1", "5-E3"], **other)
+    assert len(found["1"]) == 2
+    assert told(found["5-E3"])[0.0, 0.0] == ["unstable", "unstable", "stable", "stable"]
+
+
 @pytest.mark.parametrize(
     ("changes", "path", "words"),
     [
@@ -93,6 +133,7 @@ def test_many_starts_in_one_realisation_equal_the_python_call():
         ({"bias": [1.0]}, "memory.weights", "b must be a number or have shape"),
         ({"high": -3.0}, "starts.high", "above starts.low"),
         ({"starts": 10**8}, "starts.count", "at most"),
+        ({"weights": [[1.0, 1.0], [1.0, 1.0]], "system": "5-E2"}, "memory.weights", "must have an inverse"),
     ],
 )
 def test_what_does_not_go_together_is_named(changes, path, words):
