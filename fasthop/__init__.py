@@ -12,8 +12,8 @@ _HOMES = {
         *("RectifiedPower", "SELU", "SiLU", "Sigmoid", "SmoothLeakyReLU", "SoftThreshold", "Softmax", "Softplus"),
         *("Sphere", "Tanh"),
     ],
-    "fasthop.clamping": ["clamp"],
-    "fasthop.convergence": ["contraction", "plot_contraction"],
+    "fasthop.equilibrium.clamping": ["clamp"],
+    "fasthop.equilibrium.convergence": ["contraction", "plot_contraction"],
     "fasthop.derivatives": ["energy_gradient", "energy_hessian", "residual"],
     "fasthop.descent": ["lyapunov_condition", "numerical_abscissa", "orientation_bound", "why_not_lyapunov"],
     "fasthop.drives": ["OrthogonalFactor", "lyapunov", "polar"],
@@ -22,7 +22,7 @@ _HOMES = {
     "fasthop.experiments.basins": ["basins"],
     "fasthop.experiments.half_capacity": ["finite_size", "half_capacity"],
     "fasthop.family": ["Energy"],
-    "fasthop.gradients": ["Gradient", "gradient"],
+    "fasthop.equilibrium.gradients": ["Gradient", "gradient"],
     "fasthop.learning": ["covariance", "hebb", "maximal_stability", "pseudo_inverse", "storkey"],
     "fasthop.mean_field": ["Retrieval", "hebb_capacity", "hebb_retrieval"],
     "fasthop.memory": ["Layer", "Memory"],
@@ -30,7 +30,7 @@ _HOMES = {
         *("alive_and_dead", "contraction_bound", "dense_associative_memory", "hierarchical_memory", "hopfield_1984"),
         *("krotov_hopfield", "softmax_memory"),
     ],
-    "fasthop.optimisers": ["Adam", "SGD"],
+    "fasthop.training.optimisers": ["Adam", "SGD"],
     "fasthop.patterns": [
         *("Uniform", "add_noise", "correlated_patterns", "digit_images", "digit_means", "flip", "flip_exactly", "hide"),
         *("hide_last", "random_patterns", "spherical_patterns"),
@@ -62,7 +62,7 @@ _HOMES = {
     "fasthop.sweep.tables": ["capacity"],
     "fasthop.sweep.verify": ["verify"],
     "fasthop.tracy_widom": ["larger_cdf", "larger_moments", "larger_pdf", "tw1_cdf", "tw1_moments", "tw1_pdf"],
-    "fasthop.training": ["Fit", "fit", "respond"],
+    "fasthop.training.fit": ["Fit", "fit", "respond"],
     "fasthop.weights": ["Blocks", "LowRank"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

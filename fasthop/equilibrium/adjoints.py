@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from fasthop.activations import as_activation
-from fasthop.linearised import NARROW, WIDE, Linearised
+from fasthop.equilibrium.linearised import NARROW, WIDE, Linearised
 from fasthop.runtime import one_blas_thread
 from fasthop_kernels import adjoint as kernels
 from fasthop_kernels.steppers import RK4

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fasthop import checks
-from fasthop.clamping import Clamped
 from fasthop.derivatives import drive_matrices
+from fasthop.equilibrium.clamping import Clamped
 from fasthop.fields import curvature, owners, relative, residuals, slopes, spans
 from fasthop.memory import Memory
 from fasthop.runtime import on_threads, one_blas_thread, workers_for

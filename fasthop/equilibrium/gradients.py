@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from fasthop import checks
-from fasthop.adjoints import NOT_FINITE, SOLVED, SOLVERS, solve
-from fasthop.clamping import Clamped
 from fasthop.ensemble import settle
+from fasthop.equilibrium.adjoints import NOT_FINITE, SOLVED, SOLVERS, solve
+from fasthop.equilibrium.clamping import Clamped
+from fasthop.equilibrium.linearised import Linearised, states_of
+from fasthop.equilibrium.parameter_slopes import parameter_slopes
 from fasthop.fields import activate, slopes, spans
-from fasthop.linearised import Linearised, states_of
 from fasthop.memory import Memory
-from fasthop.parameter_slopes import parameter_slopes
 from fasthop.runtime import one_blas_thread
 from fasthop.weights import Blocks, LowRank, Weights
 from fasthop_kernels.products import DIAGONAL, LOW_RANK, PLAIN
