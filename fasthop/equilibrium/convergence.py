@@ -11,7 +11,8 @@ import pandas as pd
 from fasthop.ensemble import settle
 from fasthop.equilibrium.adjoints import SOLVED, iteration
 from fasthop.equilibrium.clamping import Clamped
-from fasthop.equilibrium.linearised import Linearised, states_of
+from fasthop.equilibrium.equations import states_of
+from fasthop.equilibrium.linearised import Linearised
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
 

@@ -1,208 +1,139 @@
-"""The map whose fixed points are the steady states, linearised there: J, its spectrum, and whether the flow is stable.
-
-J is W Λ for systems (1) and (9) and Λ W for system (5), with Λ at the argument of g. A layer that is held (`clamp`)
-receives nothing: its rows of W are zero, and its state is its bias.
-"""
+"""Steady states as far as a gradient asks: Krylov spaces of J, its outermost eigenvalues, stability of the flow."""
 
 from __future__ import annotations
 
-import copy
-import itertools
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from fasthop import checks
 from fasthop.derivatives import drive_matrices
-from fasthop.equilibrium.clamping import Clamped
-from fasthop.fields import curvature, owners, relative, residuals, slopes, spans
-from fasthop.memory import Memory
-from fasthop.runtime import on_threads, one_blas_thread, workers_for
+from fasthop.equilibrium.equations import NARROW, WIDE, Equations
+from fasthop.equilibrium.spectra import Spectrum, exact, ritz
+from fasthop.fields import spans
+from fasthop.runtime import one_blas_thread
 from fasthop_kernels import adjoint as kernels
-from fasthop_kernels.flows import GRADIENT, NONE
-from fasthop_kernels.lanes import LINE, lane_line
-from fasthop_kernels.steppers import EULER
-from fasthop_kernels.tables import Tables
+from fasthop_kernels.flows import GRADIENT, NONE, OUTSIDE
 
 #: Up to this N all eigenvalues of every J are computed; above it the outermost Ritz values of a Krylov space.
 EXACT = 32
-#: Dimensions of that space.
-KRYLOV = 24
-
-#: Cache lines of lanes in a tile of GMRES, whose basis should stay in the caches; and in a tile of the iteration.
-NARROW, WIDE = 2, 6
-
-
-class Spectrum(NamedTuple):
-    """λ_max(J) = max Re λ and ρ(J) = max |λ| of every state, shape (B,); NaN where J is not finite."""
-
-    lambda_max: np.ndarray
-    rho: np.ndarray
+#: Dimensions of that space by GMRES, and by MINRES, whose eigenvalues are cheaper.
+COLUMNS = {kernels.GMRES: 24, kernels.MINRES: 32}
+#: Where a Ritz value does not say on which side of 1 an eigenvalue is, the space grows by these factors; then all
+#: eigenvalues are computed, up to this N.
+GROWTH, LARGE = (2, 4), 512
+#: Dimensions after which a solver restarts. MINRES keeps no basis, and does so only to correct rounding.
+RESTART = {kernels.GMRES: 24, kernels.MINRES: 400}
 
 
-class Linearised:
-    """Steady states of a memory and what the adjoint equation needs of them.
+class Space(NamedTuple):
+    """The matrices of I − J in the Krylov spaces of all states, (B, m + 1, m), and the dimensions of these, (B,)."""
 
-    Parameters
-    ----------
-    memory : Memory
-    states : float array of the memory's dtype, shape (B, N) or (K, B, N)
+    hessenberg: np.ndarray
+    dimensions: np.ndarray
+    symmetric: bool
 
-    Attributes
-    ----------
-    states, arguments : float arrays, shape (B, N), where B counts the states of all memories
-        The states, and the argument of g there.
-    owners : int64 array, shape (B,)
-        The memory of each state.
-    residual : float array, shape (B,)
-        max|residual| / max(1, max|y|), as `settle` judges it.
-    tables : Tables
-        Of the weights that act: without those that hold a clamped layer.
-    """
 
-    def __init__(self, memory: Memory, states: np.ndarray) -> None:
-        self.memory = memory
-        self.states = states.reshape(-1, memory.neurons)
-        self.owners = owners(memory, states.shape)
-        self.weights = memory.weights.heard if isinstance(memory.weights, Clamped) else memory.weights
-        self.tables = memory.tables._replace(blocks=self.weights.blocks, mirror=self.weights.mirror)
-        found, arguments = residuals(memory, states)
-        self.arguments = arguments.reshape(self.states.shape)
-        self.residual = relative(found, states).reshape(-1)
+class Linearised(Equations):
+    """Steady states with their spectra. A solver that builds Krylov spaces leaves the first one for the spectrum."""
 
-    def some(self, rows: np.ndarray) -> Linearised:
+    _space: Space | None = None
+
+    def some(self, rows: np.ndarray) -> Self:
         """Return the states of a mask of shape (B,), with what is known of them."""
-        part = copy.copy(self)
+        part = super().some(rows)
         part.__dict__.pop("stable", None)
-        for name in ("states", "arguments", "owners", "residual", "slopes"):
-            if name in part.__dict__:
-                setattr(part, name, np.ascontiguousarray(getattr(self, name)[rows]))
         if "spectrum" in part.__dict__:
-            part.__dict__["spectrum"] = Spectrum(*(values[rows] for values in self.spectrum))
+            part.spectrum = self.spectrum.some(rows)
+        if self._space is not None:
+            part._space = Space(self._space.hessenberg[rows], self._space.dimensions[rows], self._space.symmetric)
         return part
 
-    # --- equations for the kernels ----------------------------------------------------------------------------------
+    # --- Krylov spaces ----------------------------------------------------------------------------------------------
 
-    def problem(self, right: np.ndarray, lines: int, tolerance: float = -1.0, most: int = 2**62) -> kernels.Problem:
-        """Return the adjoint equations with e = `right`, shape (B, N), in tiles of `lines` cache lines of lanes."""
-        kind, wide = self.memory.dtype, lines * lane_line(self.memory.dtype)
-        edges = np.searchsorted(self.owners, np.arange((self.memory.count or 1) + 1)).tolist()
-        tiles = [
-            (memory, at, min(at + wide, last))
-            for memory, (first, last) in enumerate(itertools.pairwise(edges))
-            for at in range(first, last, wide)
-        ]
-        return kernels.Problem(
-            arguments=self.arguments,
-            slopes=self.slopes.astype(kind),
-            right=np.ascontiguousarray(right, kind),
-            tiles=np.array(tiles, np.int64).reshape(-1, 3),
-            queue=np.zeros(1, np.int64),
-            tolerance=kind.type(tolerance),
-            most=most,
-        )
+    def gmres(self, right: np.ndarray, tolerance: float, most: int, columns: int = 0) -> kernels.Adjoints:
+        """Solve by GMRES; with `columns` make a space of so many dimensions instead."""
+        found = self.adjoints()
+        found.state[:] = _generic(right)
+        self._explore(self.problem(right, NARROW, tolerance, most), found, kernels.GMRES, columns)
+        return found
 
-    def adjoints(self) -> kernels.Adjoints:
-        """Return room for what comes out, with a = 0."""
-        count, kind = len(self.states), self.memory.dtype
-        return kernels.Adjoints(
-            state=np.zeros_like(self.states),
-            between=np.full_like(self.states, np.nan),
-            residual=np.full(count, np.nan, kind),
-            status=np.full(count, -1, np.int8),
-            products=np.zeros(count, np.int64),
-        )
+    def minres(self, right: np.ndarray, tolerance: float, most: int, columns: int = 0) -> kernels.Adjoints:
+        """Solve by MINRES where J is `similar` to a symmetric matrix; `columns` as for GMRES.
 
-    def run(self, problem: kernels.Problem, found: kernels.Adjoints, lines: int, **way: Any) -> kernels.Adjoints:
-        """Run the kernel on tiles of `lines` cache lines of lanes.
-
-        `way` has `method`, `steps`, `dimensions` and `hessenberg` as in `kernels.Way`; by default Euler with h = 1.
+        (I − √Λ W √Λ) z = √Λ W e and a = e + √Λ z; for system (5) (I − √Λ W √Λ) z = √Λ e and a = e + W √Λ z.
         """
-        kind, lanes = self.memory.dtype, lines * lane_line(self.memory.dtype)
-        method, dimensions = way.get("method", EULER), way.get("dimensions", 0)
-        workers, tables = workers_for(len(problem.tiles)), self.tables
-        plan = kernels.Way(
-            ahead=method.ahead.astype(kind),
-            weight=method.weight.astype(kind),
-            steps=np.array(way.get("steps", np.ones(len(self.states))), kind),
-            dimensions=dimensions,
-            rounding=kind.type(32 * np.finfo(kind).eps),
-            hessenberg=way.get("hessenberg", np.zeros((0, 0, 0), kind)),
-        )
-        floats, lengths = _buffers(tables, dimensions, lanes, workers), np.zeros((workers, lanes), np.int64)
-        on_threads(workers, lambda worker: kernels.work(worker, tables, plan, problem, floats, lengths, found))
+        root, inside = np.sqrt(self.slopes).astype(self.memory.dtype), self.memory.variable == "u"
+        e = np.ascontiguousarray(right, self.memory.dtype)
+        first = root * (e if inside else self._weighted(e))
+        z, found = self.adjoints(), self.adjoints()
+        z.state[:] = _generic(first)
+        # What is left of a is √Λ or W √Λ times what is left of z, which can be more: then z must do better.
+        for goal in (tolerance, tolerance / 16, tolerance / 256):
+            problem = self.problem(first, NARROW, goal, most)._replace(slopes=root)
+            self._explore(problem, z, kernels.MINRES, columns)
+            step = root * z.state
+            found.state[:] = e + (self._weighted(step) if inside else step)
+            found.status[:] = -1
+            self.run(self.problem(right, WIDE, tolerance, most=1), found, WIDE)
+            again = (found.status == kernels.UNSOLVED) & (z.products < most)
+            if not again.any():
+                break
+            z.status[again] = -1
+        found.products[:] = z.products
         return found
 
-    # --- J as a matrix ----------------------------------------------------------------------------------------------
+    def _weighted(self, x: np.ndarray) -> np.ndarray:
+        """Return Wᵀ x of every row."""
+        found = self.adjoints()
+        found.state[:] = x
+        return np.asarray(self.run(self.problem(x, WIDE, most=1), found, WIDE, OUTSIDE).between)
 
-    @cached_property
-    def elementwise(self) -> bool:
-        """Whether Λ is diagonal."""
-        return bool(self.pointwise.all())
-
-    @cached_property
-    def slopes(self) -> np.ndarray:
-        """The diagonal of Λ, float64, shape (B, N)."""
-        return slopes(self.memory, self.arguments)
-
-    @cached_property
-    def W(self) -> np.ndarray:
-        """The weights that act, float64, shape (K, N, N)."""
-        return self.weights.to_dense().reshape(-1, self.memory.neurons, self.memory.neurons)
-
-    @cached_property
-    def pointwise(self) -> np.ndarray:
-        """Which neurons have an elementwise g, shape (N,)."""
-        found = np.ones(self.memory.neurons, bool)
-        for span, kind in spans(self.memory):
-            found[span] = not kind.blockwise
-        return found
-
-    def Lam(self, row: int) -> np.ndarray:
-        """Return Λ of one state, float64, shape (N, N)."""
-        return np.asarray(curvature(self.memory, self.arguments[row : row + 1].astype(np.float64))[0])
-
-    def jacobian(self, row: int) -> np.ndarray:
-        """Return J of one state, float64, shape (N, N)."""
-        W = self.W[self.owners[row]]
-        inside = self.memory.variable == "u"
-        if self.pointwise.all():
-            slopes = self.slopes[row]
-            return np.asarray(slopes[:, None] * W if inside else W * slopes)
-        Lam = self.Lam(row)
-        return np.asarray(Lam @ W if inside else W @ Lam)
+    def _explore(self, problem: kernels.Problem, found: kernels.Adjoints, kind: int, columns: int) -> None:
+        """Run the kernel with Krylov spaces, and keep the first of them if there is none yet."""
+        n, new = self.memory.neurons, self._space is None and "spectrum" not in self.__dict__
+        restart, kept = min(columns or RESTART[kind], max(n, 2)), min(columns or COLUMNS[kind], n) if new else 0
+        hessenberg = np.zeros((len(self.states), kept + 1, kept), self.memory.dtype)
+        system = OUTSIDE if kind == kernels.MINRES else None
+        self.run(problem, found, NARROW, system, kind=kind, dimensions=restart, hessenberg=hessenberg)
+        if new:
+            self._space = Space(hessenberg, found.dimensions, kind == kernels.MINRES)
 
     # --- spectrum and stability -------------------------------------------------------------------------------------
 
     @cached_property
     def spectrum(self) -> Spectrum:
-        """λ_max(J) and ρ(J): exact up to N = 32, above it of a Krylov space of 24 dimensions, from below."""
-        lambda_max, rho = np.full((2, len(self.states)), np.nan)
-        with one_blas_thread():
-            for rows, matrices in self._projected():
-                values = np.linalg.eigvals(matrices)
-                lambda_max[rows], rho[rows] = values.real.max(axis=1), np.abs(values).max(axis=1)
-        return Spectrum(lambda_max, rho)
-
-    def _projected(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return rows, and matrices of one size with the eigenvalues, or Ritz values, of their J."""
+        """The outer end of the spectrum: exact up to N = 32, above it of a Krylov space."""
         finite = np.isfinite(self.arguments).all(axis=1) & np.isfinite(self.slopes).all(axis=1)
-        if self.memory.neurons <= EXACT:
-            rows = np.flatnonzero(finite)
-            return [(rows, np.array([self.jacobian(row) for row in rows.tolist()]))] if rows.size else []
-        # Any start will do that no structured J is blind to; an irrational rotation fills the directions.
-        start = np.modf((np.arange(self.memory.neurons) + 1) * 0.6180339887498949)[0] - 0.5
-        hessenberg = np.zeros((len(self.states), KRYLOV + 1, KRYLOV), self.memory.dtype)
-        problem = self.problem(np.broadcast_to(start, self.states.shape), NARROW)
-        size = self.run(problem, self.adjoints(), NARROW, dimensions=KRYLOV, hessenberg=hessenberg).products
-        size[~finite] = 0
-        found = []
-        for dimension in np.unique(size[size > 0]).tolist():
-            rows = np.flatnonzero(size == dimension)
-            part = hessenberg[rows, :dimension, :dimension].astype(np.float64)
-            found.append((rows, np.eye(dimension) - part))
+        found = Spectrum.unknown(len(self.states))
+        if finite.any():
+            part = self.some(finite)
+            few = self.memory.neurons <= EXACT
+            found.fill(finite, exact(part.jacobians()) if few else part._outermost())
         return found
+
+    def _outermost(self) -> Spectrum:
+        """Return the outermost Ritz values, and better ones where these do not say on which side of 1 they are."""
+        columns = COLUMNS[kernels.MINRES if self.similar else kernels.GMRES]
+        found = ritz(*(self._space or self._grown(columns)))
+        for factor in GROWTH:
+            rows = found.undecided
+            if not rows.any():
+                return found
+            if factor * columns < self.memory.neurons:
+                found.fill(rows, ritz(*self.some(rows)._grown(factor * columns)))
+        rows = found.undecided
+        if rows.any() and self.memory.neurons <= LARGE:
+            found.fill(rows, exact(self.some(rows).jacobians()))
+        return found
+
+    def _grown(self, columns: int) -> Space:
+        """Return spaces of so many dimensions."""
+        self._space = None
+        solver = self.minres if self.similar else self.gmres
+        solver(np.zeros_like(self.states), -1.0, 2, columns)  # the residual at the start, and one space
+        assert self._space is not None
+        return self._space
 
     @cached_property
     def stable(self) -> np.ndarray:
@@ -233,28 +164,12 @@ class Linearised:
         return bool(np.linalg.eigvals(flow).real.max() <= 1e-12 * max(1.0, np.abs(flow).max()))
 
 
-def _buffers(tables: Tables, dimensions: int, lanes: int, workers: int) -> np.ndarray:
-    """Allocate `kernels.Room` for every worker, aligned to cache lines."""
-    dtype = np.dtype(tables.bias.dtype)
-    line = lane_line(dtype)
-    count = -(-kernels.room_size(tables, dimensions, lanes) // line) * line
-    raw = np.empty(workers * count + line, dtype)
-    first = (-raw.ctypes.data % LINE) // dtype.itemsize
-    return raw[first : first + workers * count].reshape(workers, count)
+def _generic(right: np.ndarray) -> np.ndarray:
+    """Return a start for every row, as large as its right-hand side, that no structured J is blind to.
 
-
-def states_of(memory: Memory, name: str, states: Any) -> tuple[np.ndarray, bool]:
-    """Return states as an array (B, N) or (K, B, N), and whether there was one without a batch.
-
-    Ends that are not finite are let through: one of them must not stop the others.
+    An irrational rotation fills the directions: the Krylov space is then not one of e alone, which may lie in a part of
+    the neurons that others do not reach.
     """
-    due: tuple[int | str, ...] = ("B", memory.neurons)
-    if memory.count is not None:
-        due = (memory.count, *due)
-    array = np.asarray(states)
-    alone = memory.count is None and array.ndim == 1
-    array = array[None] if alone else array
-    lost = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
-    found = checks.real_array(name, np.where(lost, 0, array), memory.dtype, shape=due)
-    found[lost] = np.nan
-    return found, alone
+    direction = np.modf((np.arange(right.shape[1]) + 1) * 0.6180339887498949)[0] - 0.5
+    size = np.abs(right).max(axis=1, keepdims=True)
+    return np.asarray(np.where(size > 0, size, 1) * direction)
