@@ -209,13 +209,63 @@ def settle(
         Where shapes do not fit, a number is not finite, or the tolerance is below what rounding allows.
     """
     state = _starts(memory, starts)
+    step = None if dt is None else checks.real("dt", dt, above=0)
+    return _settle(memory, state, None, tolerance, t_max, step, method, escape)
+
+
+def settle_unequal(
+    memory: Memory,
+    starts: np.ndarray,
+    sizes: np.ndarray,
+    *,
+    tolerance: float | None = None,
+    t_max: float = 1e4,
+    dt: Any = None,
+    method: str = "rk4",
+    escape: float = 1e9,
+) -> Ends:
+    """Settle starts of K memories that are not equally many: `sizes[k]` of them, one after the other, are of memory k.
+
+    Parameters
+    ----------
+    memory : Memory
+        K memories, or one.
+    starts : array, shape (M, N)
+    sizes : int array, shape (K,)
+        They add up to M.
+    dt : array_like, shape () or (K,), optional
+    tolerance, t_max, method, escape
+        As in `settle`.
+
+    Returns
+    -------
+    Ends
+        Arrays of shape (M, N) and (M,).
+    """
+    state = checks.real_array("starts", starts, memory.dtype, shape=("M", memory.neurons))
+    if len(sizes) != (memory.count or 1) or int(sizes.sum()) != len(state):
+        raise ValueError(f"sizes must be {memory.count or 1} numbers with the sum {len(state)}; got {sizes}.")
+    step = None if dt is None else checks.real_array("dt", dt, np.float64)
+    return _settle(memory, state, sizes, tolerance, t_max, step, method, escape)
+
+
+def _settle(
+    memory: Memory,
+    state: np.ndarray,
+    sizes: np.ndarray | None,
+    tolerance: float | None,
+    t_max: float,
+    dt: Any,
+    method: str,
+    escape: float,
+) -> Ends:
     name = checks.one_of("method", method, METHODS)
     single = memory.dtype == np.float32
     goal = (1e-5 if single else 1e-10) if tolerance is None else checks.real("tolerance", tolerance, above=0)
-    floor = _FLOOR * float(np.finfo(memory.dtype).eps)
+    floor = least_tolerance(memory)
     if goal < floor:
         raise ValueError(f"tolerance must be at least {floor:.2g} in {memory.dtype.name}; got {goal:g}.")
-    h = default_step(memory, name) if dt is None else checks.real("dt", dt, above=0)
+    h = default_step(memory, name) if dt is None else dt
     most = np.clip(np.ceil(checks.real("t_max", t_max, above=0) / h * (1 - 1e-12)), 1, 2.0**62)
     return integrate(
         memory,
@@ -225,7 +275,13 @@ def settle(
         most,
         tolerance=goal,
         escape=checks.real("escape", escape, above=0),
+        sizes=sizes,
     )
+
+
+def least_tolerance(memory: Memory) -> float:
+    """Return the smallest tolerance that rounding lets a trajectory of this memory reach."""
+    return _FLOOR * float(np.finfo(memory.dtype).eps)
 
 
 def default_step(memory: Memory, method: str = "rk4") -> np.ndarray:
@@ -255,8 +311,12 @@ def integrate(
     tolerance: float,
     escape: float,
     lanes: int | None = None,
+    sizes: np.ndarray | None = None,
 ) -> Ends:
-    """Run the ensemble kernel on starts that fit the memory; `lanes`, the widest tile, is not seen in the results."""
+    """Run the ensemble kernel on starts that fit the memory; `lanes`, the widest tile, is not seen in the results.
+
+    `sizes` says how many of the starts each memory has; by default all have equally many.
+    """
     kind, n = memory.dtype, memory.neurons
     memories = memory.count or 1
     flat = np.ascontiguousarray(starts, kind).reshape(-1, n)
@@ -274,10 +334,11 @@ def integrate(
         residual=np.empty(count, kind),
         steps=np.empty(count, np.int64),
     )
-    first = np.arange(memories + 1, dtype=np.int64) * (count // memories)
+    shares = np.full(memories, count // memories) if sizes is None else sizes
+    first = np.concatenate([[0], np.cumsum(shares)]).astype(np.int64)
     tables, scheme = memory.tables, Method(method.ahead.astype(kind), method.weight.astype(kind))
     taken, widest = np.zeros(memories, np.int64), lanes or MAX_LINES * lane_line(kind)
-    workers = workers_for(memories * -(-(count // memories) // lane_line(kind)))
+    workers = workers_for(int((-(-shares // lane_line(kind))).sum()))
     floats, integers = workspace(tables, workers)
 
     def work(worker: int) -> int:
@@ -286,11 +347,12 @@ def integrate(
     paid = on_threads(workers, work)
     shape = starts.shape[:-1]
     steps = ends.steps.reshape(shape)
+    pace = np.repeat(h, shares).reshape(shape)
     return Ends(
         state=ends.state.reshape(starts.shape),
         status=ends.status.reshape(shape),
         residual=ends.residual.reshape(shape),
-        time=steps * (h[0] if memory.count is None else h[:, None]),
+        time=steps * pace,
         steps=steps,
         dt=np.array(h[0] if memory.count is None else h),
         paid=sum(paid),

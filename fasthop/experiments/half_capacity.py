@@ -6,15 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special
+from scipy import optimize
 
 from fasthop import checks
-from fasthop.experiments.capacity import PARAMETERS
-from fasthop.runtime import all_threads
-from fasthop_kernels import random
-
-#: Loads count from the last whose rate is above the first number to the first whose rate is below the second.
-_WINDOW = (0.95, 0.05)
+from fasthop.experiments.crossing import half_of
 
 #: Exponents ν of finite-size corrections c N^{−ν} that are fitted beside a free one.
 EXPONENTS = (1.0, 2 / 3, 0.5)
@@ -48,67 +43,7 @@ def half_capacity(frame: pd.DataFrame, column: str = "retrieved", *, draws: int 
     ValueError
         Where the frame has no such columns.
     """
-    missing = [name for name in (*PARAMETERS, "realisation", "cues", column) if name not in frame]
-    if missing:
-        raise ValueError(f"frame must hold rows of a capacity sweep; it has no column {missing[0]!r}.")
-    draws, seed = checks.whole("draws", draws, least=2), checks.seed("seed", seed)
-    by = [name for name in PARAMETERS if name not in ("load", "patterns")]
-    found = []
-    for key, group in frame.groupby(by, sort=False):
-        successes, trials = (
-            group.pivot_table(index="realisation", columns="load", values=name, aggfunc="sum", fill_value=0)
-            for name in (column, "cues")
-        )
-        loads = successes.columns.to_numpy(float)
-        half, error, width = _fit_with_error(loads, successes.to_numpy(float), trials.to_numpy(float), draws, seed)
-        row = dict(zip(by, key, strict=True))
-        row |= {"half": half, "half_se": error, "width": width}
-        found.append(row | {"loads": len(loads), "realisations": len(successes)})
-    return pd.DataFrame(found)
-
-
-def _fit_with_error(
-    loads: np.ndarray, successes: np.ndarray, trials: np.ndarray, draws: int, seed: int
-) -> tuple[float, float, float]:
-    """Return α½, its bootstrap error and w; counts of shape (realisations, loads)."""
-    rate = successes.sum(axis=0) / trials.sum(axis=0)
-    if not (rate[0] > 0.5 > rate[-1]):
-        return np.nan, np.nan, np.nan
-    high = int(np.flatnonzero(rate > min(_WINDOW[0], rate.max() - 1e-9))[-1]) if (rate > _WINDOW[0]).any() else 0
-    low = int(np.flatnonzero(rate < _WINDOW[1])[0]) if (rate < _WINDOW[1]).any() else len(rate) - 1
-    window = slice(min(high, low - 1), low + 1)
-    half, width = _logistic(loads[window], successes[:, window].sum(axis=0), trials[:, window].sum(axis=0))
-    uniform = np.empty((1, draws, len(successes)))
-    with all_threads():
-        # The tag's other numbers draw starts of basins; nothing here starts anything.
-        random.uniforms(np.uint64(seed), random.START, np.array([0]), 0, uniform)
-    chosen = (uniform[0] * len(successes)).astype(np.int64)
-    again = [
-        _logistic(loads[window], successes[rows][:, window].sum(axis=0), trials[rows][:, window].sum(axis=0))[0]
-        for rows in chosen
-    ]
-    return half, float(np.std(again, ddof=1)), width
-
-
-def _logistic(loads: np.ndarray, successes: np.ndarray, trials: np.ndarray) -> tuple[float, float]:
-    """Return α½ and w of greatest likelihood."""
-    middle, scale = float(loads.mean()), max(float(np.ptp(loads)), 1e-12)
-    x, rate = (loads - middle) / scale, successes / trials
-    weight = trials / trials.sum()
-
-    def loss(point: np.ndarray) -> float:
-        slope, offset = point
-        # −ln p and −ln(1 − p) of the logistic curve, without overflow.
-        z = slope * x + offset
-        return float(weight @ (rate * np.logaddexp(0, -z) + (1 - rate) * np.logaddexp(0, z)))
-
-    def gradient(point: np.ndarray) -> np.ndarray:
-        off = weight * (special.expit(point[0] * x + point[1]) - rate)
-        return np.array([off @ x, off.sum()])
-
-    start = np.array([-8.0, 8.0 * float(x[np.argmin(np.abs(rate - 0.5))])])
-    slope, offset = optimize.minimize(loss, start, jac=gradient, method="BFGS", options={"gtol": 1e-9}).x
-    return middle - scale * offset / slope, -scale / slope
+    return half_of(frame, column, "load", ("load", "patterns"), draws, seed).rename(columns={"places": "loads"})
 
 
 def finite_size(neurons: Any, half: Any, error: Any) -> pd.DataFrame:

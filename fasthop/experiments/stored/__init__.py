@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fasthop.experiments.experiment import Task
 from fasthop.experiments.stored import cues, memories, patterns
+from fasthop.experiments.stored.columns import columns_of, values_of
 from fasthop.experiments.stored.cues import NOISES, draw_cues
 from fasthop.experiments.stored.memories import COUPLED, GROUPED, RULES, Stored, count_fixed, store
 from fasthop.experiments.stored.patterns import Size, draw_patterns, size_of
@@ -12,22 +13,32 @@ __all__ = [
     "COUPLED",
     "FIELDS",
     "GROUPED",
+    "MEMORY_FIELDS",
     "NOISES",
     "RULES",
     "Size",
     "Stored",
+    "columns_of",
     "count_fixed",
     "draw_cues",
     "draw_patterns",
+    "memory_problems",
     "problems",
     "size_of",
     "store",
+    "values_of",
 ]
 
-FIELDS = (*memories.FIELDS, *patterns.FIELDS, *cues.FIELDS)
+#: Fields of memories and patterns, and with those of the cues besides.
+MEMORY_FIELDS = (*memories.FIELDS, *patterns.FIELDS)
+FIELDS = (*MEMORY_FIELDS, *cues.FIELDS)
+
+
+def memory_problems(task: Task) -> list[tuple[str, str]]:
+    """List what is wrong with the memories and patterns of a task, as `(section.key, sentence)`."""
+    return patterns.problems(task) or memories.problems(task)
 
 
 def problems(task: Task) -> list[tuple[str, str]]:
-    """List what is wrong with these values taken together, as `(section.key, sentence)`."""
-    found = patterns.problems(task)
-    return found or memories.problems(task) + cues.problems(task)
+    """List what is wrong with the values of a task taken together, as `(section.key, sentence)`."""
+    return patterns.problems(task) or memories.problems(task) + cues.problems(task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -146,6 +147,12 @@ class Stored(NamedTuple):
         """Return g of the neurons of the patterns, shape (R, C, N), of states or cues."""
         return as_activation(self.memory.layers[0].activation).g(states[..., : self.patterns.shape[2]])
 
+    def alone(self, index: int) -> Memory:
+        """Return the memory of one realisation."""
+        weights = copy.copy(self.memory.weights)
+        weights.count, weights.stored = None, weights.stored[index : index + 1]
+        return Memory(weights, self.memory.b[index], layers=self.memory.layers, dtype=self.memory.dtype)
+
     @property
     def _feedforward(self) -> np.ndarray:
         """The weights from features to memory neurons, shape (R, P, N)."""
@@ -159,6 +166,7 @@ def store(task: Task, realisations: Sequence[int], seed: int) -> Stored:
     Parameters
     ----------
     task : mapping
+        States are float64 where it has no `dtype`.
     realisations : sequence of int
     seed : int
 
@@ -175,7 +183,7 @@ def store(task: Task, realisations: Sequence[int], seed: int) -> Stored:
     if task["rule"] == "covariance":
         # With a the mean of the patterns, their fields are the patterns themselves and not ξ − a, but for the others.
         b += xi.mean(axis=(1, 2))[:, None] * (1 - W.sum(axis=2))
-    return Stored(Memory(W, b, task["activation"], dtype=task["dtype"]), xi, rank)
+    return Stored(Memory(W, b, task["activation"], dtype=task.get("dtype", np.float64)), xi, rank)
 
 
 def _own(xi: np.ndarray, self_coupling: bool, task: Task) -> np.ndarray:
@@ -215,7 +223,9 @@ def _grouped(task: Task, xi: np.ndarray) -> Memory:
         "exponential": exponential_memory,
         "softmax": partial(softmax_memory, beta=task["memory_gain"]),
     }
-    return make[task["rule"]](xi, features=task["activation"], bias=-task["threshold"], dtype=task["dtype"])
+    return make[task["rule"]](
+        xi, features=task["activation"], bias=-task["threshold"], dtype=task.get("dtype", np.float64)
+    )
 
 
 def count_fixed(task: Task, stored: Stored) -> np.ndarray:

@@ -1,0 +1,125 @@
+"""Where the rate of a capacity table falls through one half, along one of its parameters, with its error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, special
+
+from fasthop import checks
+from fasthop.experiments.capacity import PARAMETERS
+from fasthop.runtime import all_threads
+from fasthop_kernels import random
+
+#: Places count from the last whose rate is above the first number to the first whose rate is below the second.
+_WINDOW = (0.95, 0.05)
+
+
+def half_of(frame: pd.DataFrame, column: str, axis: str, along: Sequence[str], draws: int, seed: int) -> pd.DataFrame:
+    """Return the value of `axis` at which a rate is one half, for every combination of the other parameters.
+
+    A logistic curve 1/(1 + exp((x − x½)/w)) is fitted by maximum likelihood to the places around the drop. The error is
+    that of a bootstrap over realisations, which keeps the realisations that places share together.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of a capacity sweep.
+    column : str
+        The criterion whose counts are the successes.
+    axis : str
+        The parameter.
+    along : sequence of str
+        The columns that change with it, itself among them.
+    draws, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        The other parameters, `half`, `half_se`, `width` (w), `places` and `realisations`; NaN where the rate does not
+        cross one half.
+    """
+    draws, seed = checks.whole("draws", draws, least=2), checks.seed("seed", seed)
+    found = []
+    for values, places, successes, trials in curves(frame, column, axis, along):
+        half, error, width = _fit_with_error(places, successes, trials, draws, seed)
+        row = values | {"half": half, "half_se": error, "width": width}
+        found.append(row | {"places": len(places), "realisations": len(successes)})
+    return pd.DataFrame(found)
+
+
+def curves(
+    frame: pd.DataFrame, column: str, axis: str, along: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield, for each combination of the other parameters, it, the places, and successes and trials.
+
+    Places ascend; counts have shape (realisations, places), 0 trials where a realisation was not at a place.
+
+    Raises
+    ------
+    ValueError
+        Where the frame has not the columns of a capacity sweep.
+    """
+    missing = [name for name in (*PARAMETERS, "realisation", "cues", column) if name not in frame]
+    if missing:
+        raise ValueError(f"frame must hold rows of a capacity sweep; it has no column {missing[0]!r}.")
+    by = [name for name in PARAMETERS if name not in along]
+    for key, group in frame.groupby(by, sort=False):
+        successes, trials = (
+            group.pivot_table(index="realisation", columns=axis, values=name, aggfunc="sum", fill_value=0)
+            for name in (column, "cues")
+        )
+        places = successes.columns.to_numpy(float)
+        yield dict(zip(by, key, strict=True)), places, successes.to_numpy(float), trials.to_numpy(float)
+
+
+def resampled(realisations: int, draws: int, seed: int) -> np.ndarray:
+    """Return which realisations each of `draws` bootstrap samples has, shape (draws, realisations)."""
+    uniform = np.empty((1, draws, realisations))
+    with all_threads():
+        # The tag's other numbers draw starts of basins; nothing here starts anything.
+        random.uniforms(np.uint64(seed), random.START, np.array([0]), 0, uniform)
+    return np.asarray((uniform[0] * realisations).astype(np.int64))
+
+
+def _fit_with_error(
+    places: np.ndarray, successes: np.ndarray, trials: np.ndarray, draws: int, seed: int
+) -> tuple[float, float, float]:
+    """Return x½, its bootstrap error and w; counts of shape (realisations, places)."""
+    rate = successes.sum(axis=0) / trials.sum(axis=0)
+    if not (rate[0] > 0.5 > rate[-1]):
+        return np.nan, np.nan, np.nan
+    high = int(np.flatnonzero(rate > min(_WINDOW[0], rate.max() - 1e-9))[-1]) if (rate > _WINDOW[0]).any() else 0
+    low = int(np.flatnonzero(rate < _WINDOW[1])[0]) if (rate < _WINDOW[1]).any() else len(rate) - 1
+    window = slice(min(high, low - 1), low + 1)
+    half, width = _logistic(places[window], successes[:, window].sum(axis=0), trials[:, window].sum(axis=0))
+    again = [
+        _logistic(places[window], successes[rows][:, window].sum(axis=0), trials[rows][:, window].sum(axis=0))[0]
+        for rows in resampled(len(successes), draws, seed)
+    ]
+    return half, float(np.std(again, ddof=1)), width
+
+
+def _logistic(places: np.ndarray, successes: np.ndarray, trials: np.ndarray) -> tuple[float, float]:
+    """Return x½ and w of greatest likelihood."""
+    middle, scale = float(places.mean()), max(float(np.ptp(places)), 1e-12)
+    x, rate = (places - middle) / scale, successes / trials
+    weight = trials / trials.sum()
+
+    def loss(point: np.ndarray) -> float:
+        slope, offset = point
+        # −ln p and −ln(1 − p) of the logistic curve, without overflow.
+        z = slope * x + offset
+        return float(weight @ (rate * np.logaddexp(0, -z) + (1 - rate) * np.logaddexp(0, z)))
+
+    def gradient(point: np.ndarray) -> np.ndarray:
+        off = weight * (special.expit(point[0] * x + point[1]) - rate)
+        return np.array([off @ x, off.sum()])
+
+    start = np.array([-8.0, 8.0 * float(x[np.argmin(np.abs(rate - 0.5))])])
+    slope, offset = optimize.minimize(loss, start, jac=gradient, method="BFGS", options={"gtol": 1e-9}).x
+    return middle - scale * offset / slope, -scale / slope

@@ -1,0 +1,249 @@
+"""How far the basins of stored patterns reach: rays at random and aimed at the nearest other patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fasthop.ensemble import KINDS, METHODS, settle
+from fasthop.experiments import stored
+from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.experiments.recall import classify
+from fasthop.geometry.rays import MOST_RAYS, Rays, aimed, crossings, random_directions
+from fasthop.statistics import over_realisations
+
+#: Numbers in the rays of one chunk: 2²² float64 are 32 MiB.
+_CHUNK = 2**22
+
+FIELDS = (
+    *stored.MEMORY_FIELDS,
+    Field("rays", "memories", "memories", int, 10, False, least=1, doc="patterns that rays start from, at most"),
+    Field("rays", "random", "rays", int, REQUIRED, False, least=1, most=MOST_RAYS, doc="random rays of each"),
+    Field("rays", "aimed", "aimed", int, 10, False, least=0, doc="nearest other patterns that each aims at, at most"),
+    Field("rays", "bound", "bound", float, 6.0, False, least=1e-6, doc="how far rays are followed, in units of √N"),
+    Field("rays", "shells", "shells", int, 12, False, least=1, most=100, doc="places along a ray asked first"),
+    Field("rays", "precision", "precision", float, 1e-3, False, least=1e-9, most=0.5, doc="width of the brackets"),
+    Field("run", "criterion", "criterion", float, 0.9, False, least=0, most=1, doc="least overlap of a pattern"),
+    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="weight matrices per task"),
+    Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
+    Field("run", "tolerance", "tolerance", float, 1e-9, False, least=1e-13, most=1e-7, doc="residual when settled"),
+    Field("run", "t_max", "t_max", float, 1e4, False, least=1e-6, doc="time after which a point is unsettled"),
+)
+
+_NAMED = tuple(field for field in FIELDS if field.column != "realisations")
+
+SCHEMA = pa.schema(
+    [
+        pa.field(name, kind, nullable=False)
+        for name, kind in [
+            *stored.columns_of(_NAMED),
+            ("realisation", pa.int64()),
+            ("kept", pa.int64()),
+            ("pattern", pa.int64()),
+            ("direction", pa.string()),
+            ("target", pa.int64()),
+            ("distance", pa.float64()),
+            ("lower", pa.float64()),
+            ("upper", pa.float64()),
+            ("censored", pa.bool_()),
+            ("overlap", pa.float64()),
+            ("outside", pa.string()),
+            ("neighbour", pa.int64()),
+            ("verified", pa.bool_()),
+            ("dt", pa.float64()),
+        ]
+    ]
+)
+
+PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
+
+#: Quantiles of the radius in a summary.
+LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
+
+problems = stored.memory_problems
+
+
+def per_chunk(task: Task) -> int:
+    """Return how many realisations make a chunk."""
+    neurons, patterns = stored.size_of(task)
+    rays = min(task["memories"], patterns) * (task["rays"] + min(task["aimed"], patterns))
+    return int(max(1, min(16, _CHUNK // (neurons * (rays + neurons)))))
+
+
+class _Cast(NamedTuple):
+    """The rays of a chunk with what the table says of them; lists of one entry per ray, but for `directions`."""
+
+    memory: list[int]
+    centre: list[int]
+    direction: list[str]
+    target: list[int]
+    distance: list[float]
+    directions: list[np.ndarray]
+
+
+def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
+    """Compute one row per ray; a realisation that keeps none of its patterns has a row without a ray.
+
+    The patterns that are kept are those from which a trajectory settles, alive, in a state of overlap at least
+    `criterion`; rays start there.
+    """
+    kept = stored.store(task, realisations, seed)
+    options = {name: task[name] for name in ("tolerance", "t_max", "method")}
+    ends = settle(kept.memory, kept.start(kept.patterns), **options)
+    which = np.arange(kept.patterns.shape[1])
+    outcome = classify(ends.kind, kept.outputs(ends.state), kept.patterns, which, task["criterion"]).outcome
+    home, pattern = np.nonzero(outcome == "retrieved")
+    centres = ends.state[home, pattern]
+    cast = _cast(task, home, pattern, centres, realisations, seed)
+    memories = np.array(cast.memory, np.int64)
+    columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
+    if memories.size:
+        distance = np.array(cast.distance)
+        reach = task["bound"] * np.sqrt(kept.memory.neurons)
+        rays = Rays(
+            owner=memories,
+            centre=np.array(cast.centre),
+            direction=np.concatenate(cast.directions),
+            bound=np.where(np.isfinite(distance), np.maximum(distance, reach), reach),
+        )
+        found = crossings(kept.memory, centres, home, rays, task["shells"], task["precision"], options)
+        words = np.array([*KINDS, ""])
+        columns |= {
+            "pattern": pattern[rays.centre],
+            "direction": cast.direction,
+            "target": cast.target,
+            "distance": distance,
+            "lower": found.lower,
+            "upper": found.upper,
+            "censored": np.isinf(found.upper),
+            "overlap": found.overlap,
+            "outside": words[found.outside],
+            "neighbour": np.where(found.neighbour < 0, -1, pattern[found.neighbour]),
+            "verified": found.verified,
+            "dt": found.dt,
+        }
+    return _with_parameters(task, realisations, memories, np.bincount(home, minlength=len(realisations)), columns)
+
+
+def _cast(
+    task: Task, home: np.ndarray, pattern: np.ndarray, centres: np.ndarray, realisations: Sequence[int], seed: int
+) -> _Cast:
+    """Return the rays of the first `memories` patterns of every realisation, sorted by it."""
+    cast = _Cast([], [], [], [], [], [])
+    for centre in np.flatnonzero(pattern < task["memories"]):
+        r = int(home[centre])
+        others = np.flatnonzero((home == r) & (pattern != pattern[centre]))
+        toward, apart = aimed(centres[centre], centres[others])
+        # Two patterns with one attractor have no way between them.
+        near = [int(i) for i in np.argsort(apart, kind="stable") if apart[i] > 1e-6][: task["aimed"]]
+        drawn = random_directions(task["rays"], centres.shape[1], int(pattern[centre]), seed, [realisations[r]])
+        count = len(drawn) + len(near)
+        cast.memory.extend([r] * count)
+        cast.centre.extend([int(centre)] * count)
+        cast.direction.extend(["random"] * len(drawn) + ["memory"] * len(near))
+        cast.target.extend([*range(len(drawn)), *pattern[others[near]].tolist()])
+        cast.distance.extend([np.inf] * len(drawn) + apart[near].tolist())
+        cast.directions.extend([drawn, toward[near]])
+    return cast
+
+
+_NOTHING = {
+    "pattern": -1,
+    "direction": "none",
+    "target": -1,
+    "distance": np.nan,
+    "lower": np.nan,
+    "upper": np.nan,
+    "censored": False,
+    "overlap": np.nan,
+    "outside": "",
+    "neighbour": -1,
+    "verified": False,
+    "dt": np.nan,
+}
+
+
+def _with_parameters(
+    task: Task, realisations: Sequence[int], memories: np.ndarray, kept: np.ndarray, columns: dict[str, Any]
+) -> dict[str, Any]:
+    """Return all columns in the order of the realisations, with a row for each that has no ray."""
+    without = np.setdiff1d(np.arange(len(realisations)), memories)
+    index = np.concatenate([memories, without]).astype(np.int64)
+    order = np.argsort(index, kind="stable")
+    values = stored.values_of(task, _NAMED)
+    out: dict[str, Any] = {name: [value] * len(index) for name, value in values.items()}
+    out |= {"realisation": np.array(realisations)[index[order]], "kept": kept[index[order]]}
+    for name, value in _NOTHING.items():
+        column = [*columns[name], *[value] * len(without)]
+        out[name] = [column[i] for i in order]
+    return out
+
+
+def summarise(frame: pd.DataFrame) -> pd.DataFrame:
+    """Pool the rays of each task and direction; radii are those of `lower`, in units of √N.
+
+    `kept` is the mean number of patterns kept, `censored` the share of rays that never leave within the bound with its
+    95 % interval over realisations, `verified` the share that a finer step confirms. Quantiles `q05` … `q90` are exact
+    below the bound, where all rays that are censored are, and infinite beyond it; `q50_low` and `q50_high` are where
+    the intervals over realisations of the shares that have left take in one half (Woodruff, Journal of the American
+    Statistical Association 47:635, 1952). `smallest` is that of all rays, and falls with their number; of rays that are
+    aimed it bounds the margin from above. `overlap` is the median at the crossings of rays that leave.
+    """
+    columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
+    summaries = []
+    for key, task in frame.groupby(columns, sort=False):
+        alone = task.drop_duplicates("realisation")
+        for direction, group in task[task["direction"] != "none"].groupby("direction", sort=False):
+            radius = np.array(group["lower"] / np.sqrt(group["neurons"]), np.float64)
+            radius[group["censored"]] = np.inf
+            totals = group.groupby("realisation")["censored"].agg(["sum", "size"])
+            row = dict(zip(columns, key, strict=True)) | {"direction": direction, "realisations": len(alone)}
+            row |= {"kept": alone["kept"].mean(), "count": len(group), "censored": group["censored"].mean()}
+            row["censored_low"], row["censored_high"] = over_realisations(totals["sum"], totals["size"])
+            row |= {"verified": group["verified"].mean(), "smallest": radius.min()}
+            row |= {f"q{100 * level:02.0f}": _quantile(radius, level) for level in LEVELS}
+            row["q50_low"], row["q50_high"] = _median_interval(radius, group["realisation"].to_numpy())
+            leaves = group.loc[~group["censored"], "overlap"]
+            row["overlap"] = leaves.median() if len(leaves) else np.nan
+            summaries.append(row)
+    return pd.DataFrame(summaries)
+
+
+def _quantile(radius: np.ndarray, level: float) -> float:
+    """Return the smallest radius within which this share of rays has left."""
+    return float(np.sort(radius)[int(np.ceil(level * len(radius))) - 1])
+
+
+def _median_interval(radius: np.ndarray, realisation: np.ndarray) -> tuple[float, float]:
+    """Return from and to which radius the interval of the share that has left within it holds one half."""
+    places = np.unique(radius)
+    _, owner = np.unique(realisation, return_inverse=True)
+    trials = np.bincount(owner)
+
+    def share(place: float) -> tuple[float, float]:
+        return over_realisations(np.bincount(owner[radius <= place], minlength=len(trials)), trials)
+
+    def first(end: int) -> float:
+        """Return the first radius at which this end of the interval is at least one half, by bisection."""
+        low, high = 0, len(places) - 1
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if share(places[middle])[end] >= 0.5 else (middle + 1, high)
+        return float(places[low])
+
+    return first(1), first(0)
+
+
+def plot(summary: pd.DataFrame, path: Path) -> None:
+    """Draw quantiles of the radii of each task and direction."""
+    from fasthop.plot_geometry import radii
+
+    radii(summary, path, by=[name for name in PARAMETERS if name != "load" and summary[name].nunique() > 1])
+
+
+EXPERIMENT = Experiment("radii", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)

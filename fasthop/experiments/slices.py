@@ -1,0 +1,188 @@
+"""Slices through the basins of stored patterns: what the plane of two patterns, or a plane at random, looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fasthop.ensemble import METHODS
+from fasthop.experiments import stored
+from fasthop.experiments.ends import name_ends
+from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.geometry.entropy import basin_entropy, uncertainty_exponent
+from fasthop.geometry.rays import random_directions
+from fasthop.geometry.slices import basin_slice
+from fasthop.statistics import over_realisations
+
+#: Points along one side at least, so that the uncertainty exponent has two precisions.
+_LEAST = 32
+
+FIELDS = (
+    *stored.MEMORY_FIELDS,
+    Field(
+        "plane",
+        "kind",
+        "plane",
+        str,
+        "patterns",
+        True,
+        choices=("patterns", "random"),
+        doc="a ξ¹ + b ξ², or ξ¹ + a e₁ + b e₂ with e random and as long as a pattern",
+    ),
+    Field("plane", "extent", "extent", float, 1.5, False, least=1e-6, doc="a and b go from minus to plus this"),
+    Field("plane", "resolution", "resolution", int, 200, False, least=_LEAST, most=2000, doc="points along a side"),
+    Field("plane", "box", "box", int, 5, False, least=2, most=_LEAST, doc="points along a box of the entropy"),
+    Field("run", "criterion", "criterion", float, 0.9, False, least=0, most=1, doc="least overlap of a pattern"),
+    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="weight matrices per task"),
+    Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
+    Field("run", "tolerance", "tolerance", float, 1e-9, False, least=1e-13, most=1e-7, doc="residual when settled"),
+    Field("run", "t_max", "t_max", float, 1e4, False, least=1e-6, doc="time after which a point is unsettled"),
+)
+
+_NAMED = tuple(field for field in FIELDS if field.column != "realisations")
+
+#: Shares of the plane that are columns.
+SHARES = ("pattern", "inverse", "mixture", "other")
+
+SCHEMA = pa.schema(
+    [
+        pa.field(name, kind, nullable=False)
+        for name, kind in [
+            *stored.columns_of(_NAMED),
+            ("realisation", pa.int64()),
+            ("ends", pa.int64()),
+            *[(name, pa.float64()) for name in SHARES],
+            ("entropy", pa.float64()),
+            ("boundary_entropy", pa.float64()),
+            ("boundary_boxes", pa.float64()),
+            ("fractal", pa.bool_()),
+            ("exponent", pa.float64()),
+            ("exponent_error", pa.float64()),
+            ("labels", pa.list_(pa.field("item", pa.int32(), nullable=False))),
+        ]
+    ]
+)
+
+PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
+
+
+def problems(task: Task) -> list[tuple[str, str]]:
+    """List what is wrong with the values of a task taken together."""
+    found = stored.memory_problems(task)
+    if not found and task["plane"] == "patterns" and stored.size_of(task).patterns < 2:
+        found.append(("patterns.count", 'must be at least 2 for plane.kind = "patterns"; got 1.'))
+    return found
+
+
+def per_chunk(task: Task) -> int:
+    """Return how many realisations make a chunk: one, whose points are already many."""
+    return 1
+
+
+def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
+    """Compute one row per realisation, the image among its columns."""
+    values = stored.values_of(task, _NAMED)
+    columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
+    for realisation in realisations:
+        kept = stored.store(task, [realisation], seed)
+        for name, value in (values | {"realisation": realisation} | _look(task, kept, realisation, seed)).items():
+            columns[name].append(value)
+    return columns
+
+
+def _look(task: Task, kept: stored.Stored, realisation: int, seed: int) -> dict[str, Any]:
+    memory, xi = kept.alone(0), kept.patterns[0]
+    states = kept.start(kept.patterns)[0]
+    if task["plane"] == "patterns":
+        origin, first, second = np.zeros(memory.neurons), states[0], states[1]
+    else:
+        # No ray of an attractor has this number.
+        drawn = random_directions(2, memory.neurons, len(xi), seed, [realisation]) * np.sqrt(memory.neurons)
+        origin, first, second = states[0], drawn[0], drawn[1]
+    half = task["extent"]
+    found = basin_slice(
+        memory,
+        origin,
+        first,
+        second,
+        extent=(-half, half, -half, half),
+        resolution=task["resolution"],
+        tolerance=task["tolerance"],
+        t_max=task["t_max"],
+        method=task["method"],
+    )
+    kinds, nearest, _ = name_ends(kept.outputs(found.attractors), xi, task["criterion"])
+    labels = found.labels
+    weight = np.bincount(labels[labels >= 0], minlength=len(kinds)) / labels.size
+    groups = np.array([kind.split("-")[0] for kind in kinds], object)
+    shares = {name: float(weight[groups == name].sum()) for name in SHARES}
+    entropy, exponent = basin_entropy(labels, task["box"]), uncertainty_exponent(labels)
+    return {
+        "ends": len(kinds),
+        **shares,
+        "entropy": entropy.entropy,
+        "boundary_entropy": entropy.boundary,
+        "boundary_boxes": entropy.boundary_boxes / entropy.boxes,
+        "fractal": entropy.fractal,
+        "exponent": exponent.exponent,
+        "exponent_error": exponent.error,
+        "labels": code(labels, kinds, nearest, len(xi)).reshape(-1),
+    }
+
+
+def code(labels: np.ndarray, kinds: np.ndarray, nearest: np.ndarray, patterns: int) -> np.ndarray:
+    """Return labels that say what an end is: p for pattern p, P + p for its negative, from 2 P on all others."""
+    codes = 2 * patterns + np.cumsum(~np.isin(kinds, ("pattern", "inverse"))) - 1
+    codes = np.where(kinds == "pattern", nearest, np.where(kinds == "inverse", patterns + nearest, codes))
+    return np.where(labels >= 0, np.append(codes, 0)[labels], labels).astype(np.int32)
+
+
+def summarise(frame: pd.DataFrame) -> pd.DataFrame:
+    """Pool the realisations of each task: means, and t-intervals over realisations of the shares and entropies.
+
+    `exponent` is the mean over the realisations that have one, with the standard error `exponent_se`; `fractal` the
+    share of realisations whose boundary entropy is above ln 2; `labels` the image of the first realisation.
+    """
+    columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
+    summaries = []
+    for key, group in frame.groupby(columns, sort=False):
+        row = dict(zip(columns, key, strict=True)) | {"realisations": len(group), "ends": group["ends"].mean()}
+        for name in SHARES:
+            row[name] = group[name].mean()
+            row[f"{name}_low"], row[f"{name}_high"] = over_realisations(group[name])
+        for name in ("entropy", "boundary_entropy", "boundary_boxes", "exponent"):
+            row[name] = group[name].mean()
+            row[f"{name}_se"] = group[name].std(ddof=1) / np.sqrt(max(1, group[name].count()))
+        row |= {"fractal": group["fractal"].mean(), "labels": group["labels"].iloc[0]}
+        summaries.append(row)
+    return pd.DataFrame(summaries)
+
+
+def plot(summary: pd.DataFrame, path: Path) -> None:
+    """Draw the first realisation of the first six tasks."""
+    from fasthop.plot import describe
+    from fasthop.plot_slices import pictures
+
+    by = [name for name in PARAMETERS if name != "load" and summary[name].nunique() > 1]
+    told = ["rule", "neurons", "patterns", "beta", "plane"]
+    panels, names = [], []
+    shown = summary.head(6).to_dict("records")
+    side = int(shown[0]["resolution"])
+    for row in shown:
+        count, size = int(row["patterns"]), int(row["resolution"])
+        words = {p: f"pattern {p + 1}" for p in range(count)} | {count + p: f"−pattern {p + 1}" for p in range(count)}
+        others = np.unique([which for which in row["labels"] if which >= 2 * count])
+        names.append(words | {int(which): f"other {number + 1}" for number, which in enumerate(others)})
+        told_here = dict.fromkeys([*told, *by])
+        panels.append((np.array(row["labels"]).reshape(size, size), describe({name: row[name] for name in told_here})))
+    extent = float(shown[0]["extent"])
+    places = extent * (2 * (np.arange(side) + 0.5) / side - 1)
+    pictures(panels, places, places, path, names=names)
+
+
+EXPERIMENT = Experiment("slices", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)

@@ -1,0 +1,163 @@
+"""Two-dimensional slices through basins: where every point of a grid on a plane ends."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fasthop import checks
+from fasthop.ensemble import KINDS, default_step, settle
+from fasthop.fields import refuse_many_or_v
+from fasthop.memory import Memory
+from fasthop.states.attractors import g_of, label
+
+#: Share of `default_step` that slices are computed with, as basins are.
+FINER = 0.5
+
+#: Numbers in the states that are settled at once: 32 MiB.
+_TURN = 2**22
+
+#: Where in their cells the points stand. In the middle, those of a symmetric plane would stand on the boundaries of a
+#: symmetric memory, a = 0 or a = ± b, and end in its saddles.
+_OFFSET = (0.618033988749895, 0.236067977499790)
+
+#: Points of a grid along one side at most.
+_MOST = 20_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """Where the points of a grid on a plane end.
+
+    Attributes
+    ----------
+    labels : int64 array, shape (A, B)
+        Of the point origin + a[i] e₁ + b[j] e₂: the attractor, a row of `attractors`; −1 − k where it does not settle,
+        with k the kind of its end in `fasthop.ensemble.KINDS`.
+    time : float64 array, shape (A, B)
+        To the end.
+    a, b : float64 arrays, shape (A,) and (B,)
+    attractors : float array, shape (M, N)
+        Numbered by their first point, the known ones before. A point on a boundary ends in a saddle, which is one.
+    """
+
+    labels: np.ndarray
+    time: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    attractors: np.ndarray
+
+    def plot(self, path: str | Path, names: Mapping[int, str] | None = None, title: str = "") -> None:
+        """Draw the slice as PNG, one colour for each of its largest basins.
+
+        Parameters
+        ----------
+        path : path-like
+        names : mapping of int to str, optional
+            What to call attractors; by default "attractor 0", ….
+        title : str
+        """
+        from fasthop.plot_slices import picture
+
+        picture(self.labels, self.a, self.b, Path(path), names=names or {}, title=title)
+
+
+def basin_slice(
+    memory: Memory,
+    origin: Any,
+    e1: Any,
+    e2: Any,
+    *,
+    extent: tuple[float, float, float, float] = (-1.5, 1.5, -1.5, 1.5),
+    resolution: int | tuple[int, int] = 200,
+    attractors: Any = None,
+    **options: Any,
+) -> Slice:
+    """Follow every point origin + a e₁ + b e₂ of a grid to its end.
+
+    Ends are matched by g, as in `basins`: dead neurons have no part in them. The points stand in equal cells that
+    tile the extent, off their middles, so that few lie on the boundaries of a symmetric memory. The grid is settled in
+    turns; memory does not grow with it but for the labels.
+
+    Parameters
+    ----------
+    memory : Memory
+        One memory of variable y or u.
+    origin, e1, e2 : array_like, shape (N,)
+        e₁ and e₂ need not be of length 1, nor at right angles.
+    extent : (float, float, float, float)
+        From and to which a and b go.
+    resolution : int or (int, int)
+        Points along a and b.
+    attractors : array_like, shape (M, N), optional
+        Known attractors, which then have the first numbers whether the slice meets them or not.
+    **options
+        Passed on to `settle`: tolerance, t_max, dt, method, escape. By default dt is half of `settle`'s own.
+
+    Returns
+    -------
+    Slice
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where shapes do not fit, or e₁ and e₂ are parallel.
+    """
+    refuse_many_or_v(memory)
+    base, first, second = (
+        checks.real_array(name, value, memory.dtype, shape=(memory.neurons,))
+        for name, value in (("origin", origin), ("e1", e1), ("e2", e2))
+    )
+    if memory.neurons < 2 or np.linalg.matrix_rank(np.stack([first, second])) < 2:
+        raise ValueError("e1 and e2 must span a plane; they are parallel or zero.")
+    a, b = _axes(extent, resolution)
+    known = np.empty((0, memory.neurons), memory.dtype)
+    if attractors is not None:
+        known = checks.real_array("attractors", attractors, memory.dtype, shape=("M", memory.neurons))
+    if options.get("dt") is None:
+        options["dt"] = float(FINER * default_step(memory, options.get("method", "rk4")))
+
+    centres, labels = known, np.empty(len(a) * len(b), np.int64)
+    time = np.empty(len(a) * len(b))
+    size = max(1, _TURN // memory.neurons)
+    for start in range(0, labels.size, size):
+        numbers = np.arange(start, min(start + size, labels.size))
+        i, j = np.divmod(numbers, len(b))
+        ends = settle(memory, base + a[i, None] * first + b[j, None] * second, **options)
+        # The attractors so far stand before the ends of this turn and so keep their numbers.
+        states = np.concatenate([centres, ends.state])
+        settled = np.concatenate([np.ones(len(centres), bool), ends.settled])
+        found, firsts = label(g_of(memory, states), settled)
+        mine = found[len(centres) :]
+        labels[numbers] = np.where(ends.settled, mine, -1 - ends.status.astype(np.int64))
+        time[numbers] = ends.time
+        if len(np.unique(found[: len(known)])) < len(known):
+            raise ValueError("attractors must differ from each other; two of them are one.")
+        centres = states[firsts]
+    shape = (len(a), len(b))
+    return Slice(labels.reshape(shape), time.reshape(shape), a, b, centres)
+
+
+def kind_of(label: int) -> str:
+    """Return how a point with a negative label ends."""
+    return KINDS[-1 - label]
+
+
+def _axes(extent: Any, resolution: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of points in equal cells along both sides."""
+    ends = checks.real_array("extent", extent, np.float64, shape=(4,)).reshape(2, 2)
+    if not (ends[:, 0] < ends[:, 1]).all():
+        raise ValueError(f"extent must go up from its first to its second number, twice; got {extent}.")
+    counts = resolution if isinstance(resolution, tuple) else (resolution, resolution)
+    if len(counts) != 2:
+        raise ValueError(f"resolution must be one or two whole numbers; got {resolution}.")
+    sizes = [checks.whole("resolution", count, least=1, most=_MOST) for count in counts]
+    a, b = (
+        low + (high - low) * (np.arange(size) + offset) / size
+        for (low, high), size, offset in zip(ends, sizes, _OFFSET, strict=True)
+    )
+    return a, b
