@@ -36,8 +36,8 @@ def test_the_plane_of_two_patterns():
         assert np.mean(np.sign(ends[label][0]) * due) >= 0.9
     assert row["pattern"] == pytest.approx(np.isin(image, [0, 1, 2]).mean())
     assert row["inverse"] == pytest.approx(np.isin(image, [3, 4, 5]).mean())
-    # y → −y turns the image over.
-    assert row["pattern"] == pytest.approx(row["inverse"], abs=0.02)
+    # y → −y turns the image over, but for the 5 % of the points on its diagonals.
+    assert row["pattern"] == pytest.approx(row["inverse"], abs=0.05)
 
 
 def test_rows_fit_the_schema_the_summary_and_the_picture(tmp_path):
