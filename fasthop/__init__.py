@@ -17,6 +17,7 @@ _HOMES = {
     "fasthop.drives": ["OrthogonalFactor", "lyapunov", "polar"],
     "fasthop.energies": ["energy"],
     "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "settle", "simulate"],
+    "fasthop.equilibrium.autodiff": ["jax_settle", "torch_settle"],
     "fasthop.equilibrium.clamping": ["clamp"],
     "fasthop.equilibrium.convergence": ["contraction", "plot_contraction"],
     "fasthop.equilibrium.gradients": ["Gradient", "gradient"],
