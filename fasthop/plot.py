@@ -18,6 +18,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 _DASHES = ("--", ":", "-.")
 
+#: Entries of a legend at most.
+_NAMED = 12
+
 _SHORT = {"neurons": "N", "beta": "β", "flip": "flips", "rule": "", "pattern_kind": "", "activation": "", "method": ""}
 
 
@@ -35,8 +38,9 @@ def lines(
 ) -> None:
     """Draw column `y` over column `x`, one line for each combination of the columns `by`, with its interval as a band.
 
-    `marks` are places on the x axis that theory names, each a dashed line. Where `y` is 0 or 1 in every realisation
-    there is no spread to draw; the table has the conservative bound.
+    `marks` are places on the x axis that theory names, each a dashed line. The legend names as many lines and marks as
+    there is room for. Where `y` is 0 or 1 in every realisation there is no spread to draw; the table has the
+    conservative bound.
     """
     figure, axes = figure_of(6.4, 4.2)
     groups = grouped(summary, by)
@@ -53,7 +57,12 @@ def lines(
     axes.set(xlabel=x_label, ylabel=y_label, ylim=(-0.03, 1.03))
     axes.set_title(f"{title}\nbands: 95 % intervals over realisations", fontsize="medium")
     if marks or any(label for label, _ in groups):
-        axes.legend(frameon=False, fontsize="small")
+        handles, labels = axes.get_legend_handles_labels()
+        hidden = len(labels) - _NAMED
+        note = f"… and {hidden} more" if hidden > 0 else None
+        axes.legend(
+            handles[:_NAMED], labels[:_NAMED], frameon=False, fontsize="small", title=note, title_fontsize="small"
+        )
     axes.grid(alpha=0.25, linewidth=0.6)
     save(figure, path)
 

@@ -300,6 +300,7 @@ def _theory(summary: pd.DataFrame) -> dict[str, float]:
         & (summary["pattern_kind"] == "random")
         & (summary["bias"] == 0)
         & (summary["beta"] > 1)
+        & (summary[["dilution", "asymmetry", "levels", "threshold"]] == 0).all(axis=1)
     ]
     return {f"mean field, N → ∞, β = {beta:g}": hebb_capacity(beta) for beta in sorted(known["beta"].unique())}
 
