@@ -40,7 +40,7 @@ _HOMES = {
         *("hierarchical_memory", "hopfield_1984", "krotov_hopfield", "softmax_memory"),
     ],
     "fasthop.patterns": [
-        *("Uniform", "add_noise", "choose", "correlated_patterns", "digit_images", "digit_means", "flip"),
+        *("add_noise", "choose", "correlated_patterns", "digit_images", "digit_means", "flip"),
         *("flip_exactly", "hide", "hide_last", "random_patterns", "spherical_patterns"),
     ],
     "fasthop.random_matrices": [
@@ -56,6 +56,7 @@ _HOMES = {
         "remove_directions",
         "stabilisation_table",
     ],
+    "fasthop.starts": ["Ball", "Normal", "Uniform"],
     "fasthop.states.census": ["census"],
     "fasthop.states.certificate": ["Certificate"],
     "fasthop.states.dead": ["DeadNeurons", "Recovered", "dead_neurons", "recover"],

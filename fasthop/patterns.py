@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -292,32 +291,6 @@ def hide(
     float64 array, shape (C, N) or (R, C, N)
     """
     return _scaled_entries(patterns, entries, 0.0, cues, seed, realisations)
-
-
-@dataclasses.dataclass(frozen=True)
-class Uniform:
-    """Starts drawn uniformly from the box [low, high]^N.
-
-    Parameters
-    ----------
-    low, high : float
-    """
-
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        checks.real("low", self.low)
-        checks.real("high", self.high, above=self.low)
-
-    def draw(self, count: int, neurons: int, *, seed: int = 0, realisation: int = 0, first: int = 0) -> np.ndarray:
-        """Return `count` starts from number `first` on, shape (count, neurons); nested in both."""
-        out = np.empty((1, checks.whole("count", count, least=1), neurons))
-        begin = checks.whole("first", first, least=0, most=MOST_ITEMS - count)
-        ids = _realisations([realisation])
-        with all_threads():
-            random.uniforms(np.uint64(checks.seed("seed", seed)), random.START, ids, begin, out)
-        return np.asarray(self.low + (self.high - self.low) * out[0])
 
 
 def digit_ink() -> tuple[np.ndarray, np.ndarray]:

@@ -18,8 +18,8 @@ from fasthop.ensemble import KINDS, METHODS, Ends, default_step, settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.fields import arguments
 from fasthop.memory import Memory
-from fasthop.patterns import Uniform
 from fasthop.runtime import one_blas_thread
+from fasthop.starts import MEASURES, Ball, Normal, Uniform
 from fasthop.states import census
 from fasthop.states.attractors import g_of, label
 from fasthop.statistics import wilson
@@ -40,6 +40,9 @@ SYSTEMS: dict[str, tuple[str, str | None]] = {
 #: elsewhere than at a 30 times finer one; at half of it, .01 % and .35 %.
 FINER = 0.5
 
+#: Measures that a spec can name.
+KINDS_OF_STARTS = ("box", "ball", "normal")
+
 FIELDS = (
     Field("memory", "weights", "weights", list, REQUIRED, False, doc="W, a list of rows"),
     Field("memory", "bias", "bias", list, None, False, doc="b; 0 where it is left out"),
@@ -54,8 +57,11 @@ FIELDS = (
         complete=spelled_out,
     ),
     Field("memory", "system", "system", str, "1", True, choices=tuple(SYSTEMS), doc="equation, and R by its energy"),
-    Field("starts", "low", "low", float, REQUIRED, True, doc="lower end of the box of starts, y in every system"),
-    Field("starts", "high", "high", float, REQUIRED, True, doc="upper end of the box of starts"),
+    Field("starts", "kind", "measure", str, "box", False, choices=KINDS_OF_STARTS, doc="what starts are drawn from"),
+    Field("starts", "low", "low", float, None, True, doc="lower end of the box of starts, y in every system"),
+    Field("starts", "high", "high", float, None, True, doc="upper end of the box of starts"),
+    Field("starts", "size", "size", float, None, True, doc="radius of a ball, standard deviation of a normal cloud"),
+    Field("starts", "centre", "centre", float, 0.0, True, doc="of all coordinates of a ball or a normal cloud"),
     Field("starts", "count", "starts", int, REQUIRED, False, least=1, most=10**8, doc="starts per realisation"),
     Field("run", "realisations", "realisations", int, 1, False, least=1, doc="independent sets of starts"),
     Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
@@ -78,8 +84,11 @@ SCHEMA = pa.schema(
             ("activation", pa.string()),
             ("parameter", pa.float64()),
             ("system", pa.string()),
+            ("measure", pa.string()),
             ("low", pa.float64()),
             ("high", pa.float64()),
+            ("size", pa.float64()),
+            ("centre", pa.float64()),
             ("method", pa.string()),
             ("tolerance", pa.float64()),
             ("t_max", pa.float64()),
@@ -144,10 +153,10 @@ def basins(memory: Memory, starts: Any, *, n: int | None = None, seed: int = 0, 
     ----------
     memory : Memory
         One memory.
-    starts : array_like, shape (B, N), or Uniform
+    starts : array_like, shape (B, N), or Uniform, Ball or Normal
         The starts themselves, or what to draw `n` of them from.
     n : int, optional
-        Needed with `Uniform`, and not allowed with starts.
+        Needed with a measure, and not allowed with starts.
     seed : int
     **options
         Passed on to `settle`: tolerance, t_max, dt, method, escape. By default dt is half of `settle`'s own, because a
@@ -167,9 +176,9 @@ def basins(memory: Memory, starts: Any, *, n: int | None = None, seed: int = 0, 
     """
     if memory.count is not None:
         raise ValueError(f"memory must be one memory; got {memory.count}.")
-    if isinstance(starts, Uniform):
+    if isinstance(starts, MEASURES):
         if n is None:
-            raise ValueError("n must be given with starts drawn from a box.")
+            raise ValueError("n must be given with starts that are drawn.")
         starts = starts.draw(n, memory.neurons, seed=seed)
     elif n is not None:
         raise ValueError("n must not be given with starts of your own.")
@@ -192,13 +201,32 @@ def problems(task: Task) -> list[tuple[str, str]]:
             )
             found.append(("starts.count", f"must be {allowed}; got {task['starts']}."))
         if memory.variable == "u" and not np.linalg.cond(memory.W) <= _CONDITION:
-            instead = (
-                f'must have an inverse for memory.system = "{task["system"]}": the box of starts is of y = W u + b.'
-            )
+            instead = f'must have an inverse for memory.system = "{task["system"]}": starts are of y = W u + b.'
             found.append(("memory.weights", instead))
-    if not task["low"] < task["high"]:
+    return found + _wrong_measure(task)
+
+
+def _wrong_measure(task: Task) -> list[tuple[str, str]]:
+    box = task["measure"] == "box"
+    due, other = (("low", "high"), ("size",)) if box else (("size",), ("low", "high"))
+    found = [(f"starts.{name}", f'is missing for kind = "{task["measure"]}".') for name in due if task[name] is None]
+    found += [
+        (f"starts.{name}", f'must be left out for kind = "{task["measure"]}"; got {task[name]:g}.')
+        for name in (*other, *(["centre"] if box else []))
+        if task[name]
+    ]
+    if not found and box and not task["low"] < task["high"]:
         found.append(("starts.high", f"must be above starts.low = {task['low']:g}; got {task['high']:g}."))
+    if not found and not box and not task["size"] > 0:
+        found.append(("starts.size", f"must be above 0; got {task['size']:g}."))
     return found
+
+
+def _measure(task: Task) -> Uniform | Ball | Normal:
+    if task["measure"] == "box":
+        return Uniform(task["low"], task["high"])
+    kind: type[Ball] | type[Normal] = Ball if task["measure"] == "ball" else Normal
+    return kind(task["size"], task["centre"])
 
 
 def _memory(task: Task) -> Memory:
@@ -223,14 +251,14 @@ def per_chunk(task: Task) -> int:
 def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
     """Compute the attractors of each realisation of the starts.
 
-    The starts are y in a box, the same for every system: those of (5) are u = W⁻¹(y − b). Attractors are told by their
+    The starts are y, the same for every system: those of (5) are u = W⁻¹(y − b). Attractors are told by their
     y, too, so that the rows of two systems can be laid side by side.
     """
     memory, activation = _memory(task), as_activation(task["activation"])
-    box = Uniform(task["low"], task["high"])
+    measure = _measure(task)
     columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
     for realisation in realisations:
-        y = box.draw(task["starts"], memory.neurons, seed=seed, realisation=realisation)
+        y = measure.draw(task["starts"], memory.neurons, seed=seed, realisation=realisation)
         ends = settle(
             memory,
             _states_of(memory, y),
@@ -242,8 +270,8 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
         table = _table(memory, ends)
         table |= _what_they_are(memory, table["state"])
         table |= dict.fromkeys(PARAMETERS)
-        for name in ("system", "low", "high", "method", "tolerance", "t_max"):
-            table[name] = task[name]
+        for name in ("system", "measure", "low", "high", "size", "centre", "method", "tolerance", "t_max"):
+            table[name] = 0.0 if task[name] is None else task[name]
         table |= {"neurons": memory.neurons, "activation": activation.name, "parameter": activation.parameter}
         table |= {"dt": float(ends.dt), "realisation": realisation}
         for name, column in columns.items():

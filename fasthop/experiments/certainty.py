@@ -15,7 +15,7 @@ from fasthop.experiments import memories
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.networks import positive_definite
 from fasthop.memory import Memory
-from fasthop.patterns import Uniform
+from fasthop.starts import Uniform
 from fasthop.states.certificate import Certificate
 from fasthop.statistics import over_realisations
 

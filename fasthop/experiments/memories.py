@@ -14,7 +14,7 @@ from fasthop.ensemble import settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.networks import clique_weights, goe_networks, multipartite_graph, random_graphs
 from fasthop.memory import Memory
-from fasthop.patterns import Uniform
+from fasthop.starts import Uniform
 from fasthop.states.enumeration import all_exact_states
 from fasthop.statistics import over_realisations, t_interval
 

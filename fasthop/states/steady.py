@@ -13,8 +13,8 @@ from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import settle
 from fasthop.fields import activate, refuse_many_or_v
 from fasthop.memory import Memory
-from fasthop.patterns import Uniform
 from fasthop.runtime import workers_for
+from fasthop.starts import Uniform
 from fasthop.states.attractors import g_of, label
 from fasthop.states.dead import dead_neurons
 from fasthop.states.enumeration import exact_states, why_not_exact

@@ -11,8 +11,11 @@ FIGURE_1 = {"weights": [[0.2, -1.5], [-1.5, 0.1]], "bias": [1.0, 0.8], "activati
 def task(**changes):
     given = FIGURE_1 | {
         "system": "1",
+        "measure": "box",
         "low": -3.0,
         "high": 3.0,
+        "size": None,
+        "centre": 0.0,
         "starts": 2000,
         "method": "rk4",
         "dt": None,
@@ -132,6 +135,11 @@ def test_c37_the_saddle_of_two_tanh_neurons_is_a_memory_of_e3():
         ({"weights": [[1.0, 2.0], [3.0]]}, "memory.weights", "W must be"),
         ({"bias": [1.0]}, "memory.weights", "b must be a number or have shape"),
         ({"high": -3.0}, "starts.high", "above starts.low"),
+        ({"low": None}, "starts.low", 'is missing for kind = "box"'),
+        ({"centre": 1.0}, "starts.centre", "must be left out"),
+        ({"measure": "ball", "low": None, "high": None}, "starts.size", 'is missing for kind = "ball"'),
+        ({"measure": "ball", "low": None, "size": 1.0}, "starts.high", "must be left out"),
+        ({"measure": "normal", "low": None, "high": None, "size": -1.0}, "starts.size", "above 0; got -1"),
         ({"starts": 10**8}, "starts.count", "at most"),
         ({"weights": [[1.0, 1.0], [1.0, 1.0]], "system": "5-E2"}, "memory.weights", "must have an inverse"),
     ],
@@ -156,3 +164,17 @@ def test_the_picture_is_a_png(tmp_path):
     rows = pd.DataFrame(basins.rows(task(), [0, 1], 5))
     basins.plot(basins.summarise(rows), tmp_path / "b.png")
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("measure", "size"), [("ball", 2.0), ("normal", 0.7)])
+def test_shares_by_other_measures(measure, size):
+    """Two neurons that inhibit each other: the larger start wins, so the diagonal divides a cloud."""
+    chosen = task(weights=[[0, -2], [-2, 0]], bias=[1, 1], measure=measure, low=None, high=None, size=size, centre=0.5)
+    rows = pd.DataFrame(basins.rows(chosen, [0], 3))
+    assert set(rows.columns) == set(basins.SCHEMA.names)
+    made = {"ball": fh.Ball, "normal": fh.Normal}[measure](size, 0.5).draw(2000, 2, seed=3)
+    due = (made[:, 0] > made[:, 1]).sum()
+    [first] = [row for row in rows.to_dict("records") if row["state"][0] > 0]
+    assert abs(first["hits"] - due) <= 2
+    summary = basins.summarise(rows)
+    assert summary["measure"].tolist() == [measure] * 2
