@@ -95,18 +95,13 @@ def quantise(W: Any, levels: int) -> np.ndarray:
     Parameters
     ----------
     W : array_like, shape (N, N) or (K, N, N)
-        The diagonal stays as it is. Entries that are 0, as cut ones, stay 0.
+        The diagonal stays as it is, and entries that are 0, as cut ones, stay 0.
     levels : int
         2 … 256.
 
     Returns
     -------
     float64 array of the shape of W
-
-    Raises
-    ------
-    ValueError
-        Where all entries off the diagonal are 0.
     """
     matrix = checks.real_array("W", W, np.float64)
     if matrix.ndim not in (2, 3) or matrix.shape[-1] != matrix.shape[-2]:
@@ -117,12 +112,12 @@ def quantise(W: Any, levels: int) -> np.ndarray:
     matrix[..., n, n] = 0.0
     there = matrix != 0
     square = (matrix**2).sum(axis=(-2, -1), keepdims=True)
-    if not (square > 0).all():
-        raise ValueError("W must have entries off the diagonal that are not 0.")
-    spacing = 2 * (1.3 + np.log2(count) / 3) / count * np.sqrt(square / there.sum(axis=(-2, -1), keepdims=True))
+    number = np.maximum(there.sum(axis=(-2, -1), keepdims=True), 1)
+    spacing = 2 * (1.3 + np.log2(count) / 3) / count * np.sqrt(np.where(square > 0, square / number, 1.0))
     size = np.abs(matrix) / spacing
     # Even numbers of levels have none at 0: the nearest is half a spacing away, on the side of the sign.
     coarse = np.sign(matrix) * np.minimum(np.floor(size) + 0.5 if count % 2 == 0 else np.rint(size), (count - 1) / 2)
-    coarse *= square / (coarse * matrix).sum(axis=(-2, -1), keepdims=True)
+    along = (coarse * matrix).sum(axis=(-2, -1), keepdims=True)
+    coarse *= np.where(along > 0, square, 0.0) / np.where(along > 0, along, 1.0)
     coarse[..., n, n] = diagonal
     return np.asarray(coarse)

@@ -94,8 +94,6 @@ def problems(task: Task) -> list[tuple[str, str]]:
         found.append(("patterns", f"must be at most {rank}, {what}, for the pseudo-inverse; got {size.patterns}."))
     if rule == "maximal-stability" and size.neurons == 1 and not task["self_coupling"]:
         found.append(("memory.neurons", "must be at least 2 for maximal-stability without self_coupling; got 1."))
-    if rule == "covariance" and size.neurons * size.patterns == 1:
-        found.append(("patterns", "must differ from their mean for the covariance rule: one entry does not."))
     return found
 
 
@@ -182,8 +180,15 @@ def store(task: Task, realisations: Sequence[int], seed: int) -> Stored:
     b = np.full(xi.shape[::2], -task["threshold"])
     if task["rule"] == "covariance":
         # With a the mean of the patterns, their fields are the patterns themselves and not ξ − a, but for the others.
-        b += xi.mean(axis=(1, 2))[:, None] * (1 - W.sum(axis=2))
+        given = _activity(task)
+        a = xi.mean(axis=(1, 2)) if given is None else np.full(len(xi), given)
+        b += a[:, None] * (1 - W.sum(axis=2))
     return Stored(Memory(W, b, task["activation"], dtype=task.get("dtype", np.float64)), xi, rank)
+
+
+def _activity(task: Task) -> float | None:
+    """Return the mean that random patterns are drawn with, which few of them need not have; others have their own."""
+    return float(task["bias"]) if task["pattern_kind"] == "random" else None
 
 
 def _own(xi: np.ndarray, self_coupling: bool, task: Task) -> np.ndarray:
@@ -201,7 +206,7 @@ def _learn(task: Task, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     make: dict[str, Callable[..., np.ndarray]] = {
         "hebb": hebb,
         "storkey": storkey,
-        "covariance": covariance,
+        "covariance": partial(covariance, activity=_activity(task)),
         "maximal-stability": lambda xi, self_coupling: maximal_stability(xi, self_coupling=self_coupling)[0],
         "file": partial(_own, task=task),
     }
