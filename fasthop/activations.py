@@ -31,19 +31,23 @@ class Activation:
 
     Attributes
     ----------
-    monotone : bool
-        Whether Λ is nowhere negative (positive semidefinite), which the energies ask for.
     blockwise : bool
         Whether the neurons of a layer depend on each other, so that Λ is not diagonal.
-    invertible : bool
-        Whether `inverse` exists.
     """
 
     name: ClassVar[str]
     code: ClassVar[int]
-    monotone: ClassVar[bool] = True
     blockwise: ClassVar[bool] = False
-    invertible: ClassVar[bool] = True
+
+    @property
+    def monotone(self) -> bool:
+        """Whether Λ is nowhere negative (positive semidefinite), which the energies ask for."""
+        return True
+
+    @property
+    def invertible(self) -> bool:
+        """Whether `inverse` exists: g takes no value twice but on its flat parts."""
+        return self.monotone
 
     @property
     def strictly_monotone(self) -> bool:
@@ -68,6 +72,15 @@ class Activation:
         No value of Λ is larger in size, also where g is not monotone.
         """
         raise NotImplementedError
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least interval with all values of g, which may be infinite."""
+        return -math.inf, math.inf
+
+    def steepest_within(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return a bound on |Λ| where low ≤ y ≤ high, two arrays of one shape; by default `max_slope`."""
+        return np.full(np.shape(high), self.max_slope)
 
     def flat(self, dtype: Any = np.float64) -> tuple[tuple[float, float], ...]:
         """Return the intervals of y on which g is constant to the last bit: a neuron in one of them is dead.
@@ -202,6 +215,11 @@ class Tanh(Activation):
         object.__setattr__(self, "beta", checks.real("activation.beta", self.beta, above=0))
 
     @property
+    def bounds(self) -> tuple[float, float]:
+        """±1."""
+        return -1.0, 1.0
+
+    @property
     def max_slope(self) -> float:
         """β, at 0."""
         return self.beta
@@ -223,6 +241,11 @@ class Sigmoid(Activation):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.real("activation.beta", self.beta, above=0))
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """0 and 1."""
+        return 0.0, 1.0
 
     @property
     def max_slope(self) -> float:
@@ -352,6 +375,10 @@ class Exp(Activation):
         """Infinite."""
         return math.inf
 
+    def steepest_within(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """At the upper end."""
+        return np.asarray(np.exp(high))
+
 
 @dataclasses.dataclass(frozen=True)
 class GELU(Activation):
@@ -362,8 +389,11 @@ class GELU(Activation):
 
     name: ClassVar[str] = "gelu"
     code: ClassVar[int] = kernels.GELU
-    monotone: ClassVar[bool] = False
-    invertible: ClassVar[bool] = False
+
+    @property
+    def monotone(self) -> bool:
+        """No."""
+        return False
 
     @property
     def max_slope(self) -> float:
@@ -380,8 +410,11 @@ class SiLU(Activation):
 
     name: ClassVar[str] = "silu"
     code: ClassVar[int] = kernels.SILU
-    monotone: ClassVar[bool] = False
-    invertible: ClassVar[bool] = False
+
+    @property
+    def monotone(self) -> bool:
+        """No."""
+        return False
 
     @property
     def max_slope(self) -> float:
@@ -416,8 +449,16 @@ class Gaussian(Activation):
 
     name: ClassVar[str] = "gaussian"
     code: ClassVar[int] = kernels.GAUSSIAN
-    monotone: ClassVar[bool] = False
-    invertible: ClassVar[bool] = False
+
+    @property
+    def monotone(self) -> bool:
+        """No."""
+        return False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """0 and 1."""
+        return 0.0, 1.0
 
     @property
     def max_slope(self) -> float:
@@ -426,7 +467,25 @@ class Gaussian(Activation):
 
 
 @dataclasses.dataclass(frozen=True)
-class RectifiedPower(Activation):
+class _WholePower(Activation):
+    """What powers have in common: n, a whole number from 2, and a slope without bound for n > 2."""
+
+    n: int = 3
+
+    def __post_init__(self) -> None:
+        n: Any = self.n
+        if isinstance(n, float) and n.is_integer():  # as spec files spell it
+            n = int(n)
+        object.__setattr__(self, "n", checks.whole("activation.n", n, least=2, most=64))
+
+    @property
+    def max_slope(self) -> float:
+        """1 for n = 2, otherwise infinite."""
+        return 1.0 if self.n == 2 else math.inf
+
+
+@dataclasses.dataclass(frozen=True)
+class RectifiedPower(_WholePower):
     """g(y) = r^{n−1} with r = max(y, 0), L = r^n/n: the dense associative memory of Krotov and Hopfield.
 
     A neuron at y ≤ 0 is dead. For n > 2 the slope has no bound: trajectories can blow up in finite time.
@@ -437,15 +496,8 @@ class RectifiedPower(Activation):
         The power, a whole number from 2 (the ReLU) to 64.
     """
 
-    n: int = 3
     name: ClassVar[str] = "rectified_power"
     code: ClassVar[int] = kernels.RECTIFIED_POWER
-
-    def __post_init__(self) -> None:
-        n: Any = self.n
-        if isinstance(n, float) and n.is_integer():  # as spec files spell it
-            n = int(n)
-        object.__setattr__(self, "n", checks.whole("activation.n", n, least=2, most=64))
 
     @property
     def kinks(self) -> tuple[float, ...]:
@@ -457,10 +509,35 @@ class RectifiedPower(Activation):
         """No: flat at and below 0."""
         return False
 
+    def steepest_within(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """At the upper end."""
+        return np.asarray((self.n - 1) * np.maximum(high, 0.0) ** (self.n - 2))
+
+
+@dataclasses.dataclass(frozen=True)
+class Power(_WholePower):
+    """g(y) = y^{n−1}, L = y^n/n: the dense associative memory of Krotov and Hopfield, not rectified.
+
+    Monotone, with an inverse, for even n; for odd n, Λ < 0 below 0. No neuron is dead. For n > 2 the slope has no
+    bound: trajectories can blow up in finite time.
+
+    Parameters
+    ----------
+    n : int
+        The power, a whole number from 2 (the identity) to 64.
+    """
+
+    name: ClassVar[str] = "power"
+    code: ClassVar[int] = kernels.POWER
+
     @property
-    def max_slope(self) -> float:
-        """1 for n = 2, otherwise infinite."""
-        return 1.0 if self.n == 2 else math.inf
+    def monotone(self) -> bool:
+        """Whether n is even."""
+        return self.n % 2 == 0
+
+    def steepest_within(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """At the end that is further from 0."""
+        return np.asarray((self.n - 1) * np.maximum(np.abs(low), np.abs(high)) ** (self.n - 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -479,6 +556,11 @@ class HardTanh(Activation):
     def strictly_monotone(self) -> bool:
         """No: flat outside ±1."""
         return False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """±1."""
+        return -1.0, 1.0
 
     @property
     def max_slope(self) -> float:
@@ -502,6 +584,15 @@ class SoftThreshold(Activation):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "threshold", checks.real("activation.threshold", self.threshold, above=0))
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least interval with all values of g, which may be infinite."""
+        return -math.inf, math.inf
+
+    def steepest_within(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return a bound on |Λ| where low ≤ y ≤ high, two arrays of one shape; by default `max_slope`."""
+        return np.full(np.shape(high), self.max_slope)
 
     def flat(self, dtype: Any = np.float64) -> tuple[tuple[float, float], ...]:
         """Return the interval ±t, the one flat part that is bounded."""
@@ -549,6 +640,11 @@ class Softmax(Activation):
     def block_directions(self) -> tuple[str, ...]:
         """A shift."""
         return ("shift",)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """0 and 1."""
+        return 0.0, 1.0
 
     @property
     def max_slope(self) -> float:
@@ -633,6 +729,11 @@ class Sphere(Activation):
         return () if self.epsilon > 0 else ("scale",)
 
     @property
+    def bounds(self) -> tuple[float, float]:
+        """±1."""
+        return -1.0, 1.0
+
+    @property
     def max_slope(self) -> float:
         """1/√ε, at y = 0; infinite for ε = 0."""
         return 1.0 / math.sqrt(self.epsilon) if self.epsilon > 0 else math.inf
@@ -642,7 +743,7 @@ ACTIVATIONS: dict[str, type[Activation]] = {
     kind.name: kind
     for kind in (
         *(Identity, Tanh, Sigmoid, ReLU, LeakyReLU, SmoothLeakyReLU, Softplus, Exp, GELU, SiLU, SELU, Gaussian),
-        *(RectifiedPower, HardTanh, SoftThreshold, Softmax, LayerNorm, Sphere),
+        *(RectifiedPower, Power, HardTanh, SoftThreshold, Softmax, LayerNorm, Sphere),
     )
 }
 

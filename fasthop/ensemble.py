@@ -288,7 +288,7 @@ def default_step(memory: Memory, method: str = "rk4") -> np.ndarray:
     """Return the step that `settle` takes by default, shape () or (K,).
 
     Half of limit/(1 − λ), with λ ≤ 0 a lower bound on the eigenvalues of the Jacobian W Λ and the limit of the method
-    on the real axis (2 for Euler, 2.785 for RK4). For symmetric W, λ is λ_min(W) max Λ; otherwise −√(‖W‖₁‖W‖_∞) max Λ.
+    on the real axis (2 for Euler, 2.785 for RK4). For symmetric W, λ is λ_min(W) max Λ; otherwise −‖W‖ max Λ.
     """
     limit = METHODS[checks.one_of("method", method, METHODS)].limit
     rate = memory.fastest_rate

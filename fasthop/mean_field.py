@@ -14,6 +14,7 @@ equations are those of Amit, Gutfreund and Sompolinsky, Phys. Rev. Lett. 55:1530
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -63,7 +64,12 @@ def hebb_capacity(beta: float) -> float:
     -------
     float
     """
-    return _fold(_gain(beta)).load
+    return _capacity(_gain(beta))
+
+
+@functools.cache
+def _capacity(gain: float) -> float:
+    return _fold(gain).load
 
 
 def hebb_retrieval(load: float, beta: float) -> Retrieval:

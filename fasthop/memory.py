@@ -11,8 +11,8 @@ import numpy as np
 from fasthop import checks
 from fasthop.activations import Activation, as_activation
 from fasthop.drives import as_drive
-from fasthop.spectra import norm, smallest_eigenvalue
-from fasthop.weights import as_weights
+from fasthop.spectra import framed_norm, norm, smallest_eigenvalue
+from fasthop.weights import Weights, as_weights
 from fasthop_kernels.flows import AROUND, HESSIAN, INSIDE, NONE, ORTHOGONAL, OUTSIDE
 from fasthop_kernels.lanes import lane_line
 from fasthop_kernels.tables import Tables
@@ -210,13 +210,48 @@ class Memory:
         return parts.reshape(k, -1)
 
     @cached_property
+    def box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends of what W g(y) + b can be, each of shape (K, N): system (1) never leaves this box."""
+        k, n = self.count or 1, self.neurons
+        low, high = np.zeros((2, n))
+        start = 0
+        for layer in self.layers:
+            stop = start + layer.neurons
+            low[start:stop], high[start:stop] = as_activation(layer.activation).bounds
+            start = stop
+        finite = np.isfinite(high - low)
+        middle, reach = np.where(finite, [low, high], 0.0).sum(axis=0) / 2, np.where(finite, high - low, 0.0) / 2
+        size = Weights(n, self.count, self.weights.blocks.tolist(), np.abs(self.weights.stored), self.symmetric)
+        centre = self.weights.apply(np.broadcast_to(middle, (k, n))) + self.b.reshape(k, n)
+        width = size.apply(np.broadcast_to(reach, (k, n)))
+        width[size.apply(np.broadcast_to(1.0 * ~finite, (k, n))) > 0] = np.inf
+        return centre - width, centre + width
+
+    def _fastest_rate_in_the_box(self) -> np.ndarray:
+        """Return 1 + ‖ |Λ|^½ W |Λ|^½ ‖ with the largest Λ in the box; its eigenvalues are those of W Λ."""
+        low, high = self.box
+        slopes = np.empty(high.shape)
+        start = 0
+        for layer in self.layers:
+            part = slice(start, start + layer.neurons)
+            slopes[:, part] = as_activation(layer.activation).steepest_within(low[:, part], high[:, part])
+            start = part.stop
+        plain = self.symmetric and self.variable == "y" and self.drive.code == NONE and self.tau is None
+        if not plain or not np.isfinite(slopes).all():
+            return np.full(self.count or 1, np.inf)
+        return 1.0 + framed_norm(self.weights, np.sqrt(slopes))
+
+    @cached_property
     def fastest_rate(self) -> np.ndarray:
         """An upper bound on the decay rates of the flow linearised at steady states, shape (K,).
 
         Those of the residual are 1 − λ with λ an eigenvalue of W Λ. For symmetric W and Λ ≥ 0 these are real and at
         least λ_min(W) max Λ; otherwise their size is at most ‖W‖ max Λ. Time constants divide by the smallest τ, and R
         multiplies by its norm: at most 1 + ‖W‖ max Λ for the gradient, max Λ for the Hessian, 1 for an orthogonal
-        factor. Infinite where Λ is not bounded. The simplest model has 1 − WᵀΛW, which is 1 at most for Λ ≥ 0.
+        factor. The simplest model has 1 − WᵀΛW, which is 1 at most for Λ ≥ 0.
+
+        Where Λ is not bounded but what drives it is, as the memory neurons of a dense memory are by tanh features, the
+        bound is that of the box that no trajectory of system (1) leaves; otherwise it is infinite.
         """
         kinds = [as_activation(layer.activation) for layer in self.layers]
         steepest = max(kind.max_slope for kind in kinds)
@@ -224,7 +259,7 @@ class Memory:
         if self.variable == "v" and monotone:
             return np.ones(self.count or 1)
         if not np.isfinite(steepest):
-            return np.full(self.count or 1, np.inf)
+            return self._fastest_rate_in_the_box()
         if self.variable == "v":
             return np.asarray(1.0 + norm(self.weights) ** 2 * steepest)
         if self.drive.code == NONE:

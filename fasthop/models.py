@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from fasthop import checks
-from fasthop.activations import Activation, RectifiedPower, Sigmoid, SmoothLeakyReLU, Softmax, Tanh, as_activation
+from fasthop.activations import (
+    Activation,
+    Power,
+    RectifiedPower,
+    Sigmoid,
+    SmoothLeakyReLU,
+    Softmax,
+    Tanh,
+    as_activation,
+)
 from fasthop.memory import Layer, Memory
 from fasthop.weights import Blocks, Dense, as_weights
 
@@ -21,13 +30,14 @@ def krotov_hopfield(
     memories: Activation | str | Mapping[str, Any] = "softmax",
     *,
     bias: Any = 0.0,
+    memory_bias: Any = 0.0,
     tau_features: float = 1.0,
     tau_memories: float = 1.0,
     dtype: Any = np.float64,
 ) -> Memory:
     """Return feature neurons v and memory neurons h that see each other through ξ; dimensionless.
 
-    τ_f v̇ = ξᵀ f(h) − v + I and τ_h ḣ = ξ g(v) − h: system (1) with W = [[0, ξᵀ], [ξ, 0]] and b = (I, 0), so that a
+    τ_f v̇ = ξᵀ f(h) − v + I and τ_h ḣ = ξ g(v) − h + J: system (1) with W = [[0, ξᵀ], [ξ, 0]] and b = (I, J), so that a
     state is the N features followed by the P memories. The two energies are the same.
 
     Parameters
@@ -38,6 +48,8 @@ def krotov_hopfield(
         g and f.
     bias : array_like, shape (N,), or number
         I, of the feature neurons.
+    memory_bias : array_like, shape (P,) or (K, P), or number
+        J, of the memory neurons; 0 in the paper.
     tau_features, tau_memories : float
         τ_f and τ_h, positive.
     dtype : float64 or float32
@@ -58,7 +70,11 @@ def krotov_hopfield(
     given = checks.real_array("bias", bias, np.float64)
     if given.shape not in ((), (n,)):
         raise ValueError(f"bias must be a number or have shape ({n},), one for a feature; got {given.shape}.")
-    b = np.concatenate([np.broadcast_to(given, n), np.zeros(p)])
+    inner = checks.real_array("memory_bias", memory_bias, np.float64)
+    if inner.shape not in ((), (p,), (*patterns.shape[:-2], p)):
+        raise ValueError(f"memory_bias must be a number or have shape ({p},), one for a memory; got {inner.shape}.")
+    inner = np.broadcast_to(inner, (*inner.shape[:-1], p))
+    b = np.concatenate([np.broadcast_to(given, (*inner.shape[:-1], n)), inner], axis=-1)
     paces = [checks.real("tau_features", tau_features, above=0), checks.real("tau_memories", tau_memories, above=0)]
     return Memory(
         Blocks([n, p], {(1, 0): patterns}),
@@ -73,12 +89,15 @@ def dense_associative_memory(
     patterns: Any,
     power: int = 3,
     features: Activation | str | Mapping[str, Any] | None = None,
+    *,
+    rectified: bool = True,
     **options: Any,
 ) -> Memory:
-    """Return the dense associative memory of power n as features and memories: f(h) = max(h, 0)^{n−1}.
+    """Return the dense associative memory of power n as features and memories: f(h) = h^{n−1}, or max(h, 0)^{n−1}.
 
     With ξ scaled by N^{−(n−1)/n}, a feature at a stored pattern of ±1 is driven by that pattern's memory to exactly its
-    own value. For n = 2 and ±1 patterns this is the rectified Hebb rule.
+    own value. For n = 2 and ±1 patterns, not rectified, this is Hebb's rule with its diagonal: the features see
+    themselves through the memories, which the discrete rule of the paper leaves out.
 
     Parameters
     ----------
@@ -87,34 +106,74 @@ def dense_associative_memory(
         n, from 2.
     features : Activation, str or mapping, optional
         g; tanh of gain 8 by default. It must be bounded where n > 2, or trajectories can blow up in finite time.
+    rectified : bool
+        Whether h below 0 counts as 0. For odd n the power itself is even: patterns and their negatives help each other.
     **options
         `bias`, `tau_features`, `tau_memories`, `dtype` of `krotov_hopfield`.
 
     Returns
     -------
     Memory
-        Its default step does not exist for n > 2, where the slope of f has no bound: give `dt`.
+        With unbounded features it has no default step for n > 2, as the slope of f has no bound: give `dt`.
 
     References
     ----------
     Krotov, Hopfield, Dense associative memory for pattern recognition, arXiv 1606.01164.
     """
     xi = checks.real_array("patterns", patterns, np.float64)
-    kind = RectifiedPower(checks.whole("power", power, least=2))
+    kind = (RectifiedPower if rectified else Power)(checks.whole("power", power, least=2))
     scale = float(xi.shape[-1]) ** (1 / kind.n - 1) if xi.ndim else 1.0
     return krotov_hopfield(scale * xi, Tanh(8.0) if features is None else features, kind, **options)
 
 
-def softmax_memory(patterns: Any, beta: float = 1.0, **options: Any) -> Memory:
+def exponential_memory(
+    patterns: Any, features: Activation | str | Mapping[str, Any] | None = None, **options: Any
+) -> Memory:
+    """Return the exponential memory as features and memories: f(h) = e^h with h = ξ g(v) − ξ·ξ.
+
+    The bias −ξ·ξ of a memory neuron scales its output to 1 where the features are its pattern, so that they are driven
+    to exactly their own value, and bounds it: with bounded features nothing overflows and a default step exists.
+
+    Parameters
+    ----------
+    patterns : array_like, shape (P, N) or (K, P, N)
+    features : Activation, str or mapping, optional
+        g; tanh of gain 8 by default.
+    **options
+        `bias`, `tau_features`, `tau_memories`, `dtype` of `krotov_hopfield`.
+
+    Returns
+    -------
+    Memory
+
+    References
+    ----------
+    Demircigil, Heusel, Löwe, Upgang, Vermet, On a model of associative memory with huge storage capacity,
+    arXiv 1702.01929.
+    """
+    xi = checks.real_array("patterns", patterns, np.float64)
+    own = -(xi**2).sum(axis=-1) if xi.ndim in (2, 3) else 0.0
+    return krotov_hopfield(xi, Tanh(8.0) if features is None else features, "exp", memory_bias=own, **options)
+
+
+def softmax_memory(
+    patterns: Any,
+    beta: float = 1.0,
+    features: Activation | str | Mapping[str, Any] = "identity",
+    **options: Any,
+) -> Memory:
     """Return the continuous memory of log-sum-exp energy: linear features, memories that a softmax(β) makes compete.
 
-    With fast memories, τ_h → 0, its flow is v̇ = ξᵀ softmax(β ξ v) − v, whose full Euler step is the attention update.
+    With linear features and fast memories, τ_h → 0, its flow is v̇ = ξᵀ softmax(β ξ v) − v, whose full Euler step is the
+    attention update.
 
     Parameters
     ----------
     patterns : array_like, shape (P, N) or (K, P, N)
     beta : float
         Inverse temperature β, positive.
+    features : Activation, str or mapping
+        g, the identity in the paper.
     **options
         `bias`, `tau_features`, `tau_memories`, `dtype` of `krotov_hopfield`.
 
@@ -126,7 +185,7 @@ def softmax_memory(patterns: Any, beta: float = 1.0, **options: Any) -> Memory:
     ----------
     Ramsauer et al., Hopfield networks is all you need, arXiv 2008.02217.
     """
-    return krotov_hopfield(patterns, "identity", Softmax(beta), **options)
+    return krotov_hopfield(patterns, features, Softmax(beta), **options)
 
 
 def hopfield_1984(

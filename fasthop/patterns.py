@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -127,15 +126,31 @@ def digit_means() -> np.ndarray:
     return np.where([ink[digits == digit].mean(axis=0) >= INK for digit in range(10)], 1.0, -1.0)
 
 
-def digit_choice(count: int, *, seed: int = 0, realisations: Sequence[int]) -> np.ndarray:
-    """Return `count` different digit images for each realisation, nested in `count`, shape (R, count, 64)."""
-    images, _ = digit_images()
+def choose(patterns: Any, count: int, *, seed: int = 0, realisations: Sequence[int] | None = None) -> np.ndarray:
+    """Return `count` different ones of some patterns, drawn at random; nested in `count`.
+
+    Parameters
+    ----------
+    patterns : array_like, shape (P, N)
+    count : int
+        1 … P.
+    seed : int
+    realisations : sequence of int, optional
+        A choice for each; by default that of realisation 0.
+
+    Returns
+    -------
+    float64 array, shape (count, N), or (R, count, N) where `realisations` is given
+    """
+    there = checks.real_array("patterns", patterns, np.float64, shape=("P", "N"))
+    most = checks.whole("count", count, least=1, most=len(there))
     ids = _realisations(realisations)
-    keys = np.empty((ids.size, 1, len(images)))
+    keys = np.empty((ids.size, 1, len(there)))
     with all_threads():
-        random.uniforms(np.uint64(seed), random.PATTERN, ids, 0, keys)
+        random.uniforms(np.uint64(checks.seed("seed", seed)), random.PATTERN, ids, 0, keys)
     order = np.argsort(keys[:, 0], axis=1, kind="stable")
-    return np.asarray(images[order[:, :count]])
+    out = np.asarray(there[order[:, :most]])
+    return out[0] if realisations is None else out
 
 
 def flip(
@@ -276,32 +291,6 @@ def hide(
     float64 array, shape (C, N) or (R, C, N)
     """
     return _scaled_entries(patterns, entries, 0.0, cues, seed, realisations)
-
-
-@dataclasses.dataclass(frozen=True)
-class Uniform:
-    """Starts drawn uniformly from the box [low, high]^N.
-
-    Parameters
-    ----------
-    low, high : float
-    """
-
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        checks.real("low", self.low)
-        checks.real("high", self.high, above=self.low)
-
-    def draw(self, count: int, neurons: int, *, seed: int = 0, realisation: int = 0, first: int = 0) -> np.ndarray:
-        """Return `count` starts from number `first` on, shape (count, neurons); nested in both."""
-        out = np.empty((1, checks.whole("count", count, least=1), neurons))
-        begin = checks.whole("first", first, least=0, most=MOST_ITEMS - count)
-        ids = _realisations([realisation])
-        with all_threads():
-            random.uniforms(np.uint64(checks.seed("seed", seed)), random.START, ids, begin, out)
-        return np.asarray(self.low + (self.high - self.low) * out[0])
 
 
 def digit_ink() -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 _DASHES = ("--", ":", "-.")
 
+#: Entries of a legend at most.
+_NAMED = 12
+
 _SHORT = {"neurons": "N", "beta": "β", "flip": "flips", "rule": "", "pattern_kind": "", "activation": "", "method": ""}
 
 
@@ -35,11 +38,12 @@ def lines(
 ) -> None:
     """Draw column `y` over column `x`, one line for each combination of the columns `by`, with its interval as a band.
 
-    `marks` are places on the x axis that theory names, each a dashed line. Where `y` is 0 or 1 in every realisation
-    there is no spread to draw; the table has the conservative bound.
+    `marks` are places on the x axis that theory names, each a dashed line. The legend names as many lines and marks as
+    there is room for. Where `y` is 0 or 1 in every realisation there is no spread to draw; the table has the
+    conservative bound.
     """
-    figure, axes = _figure(6.4, 4.2)
-    groups = _groups(summary, by)
+    figure, axes = figure_of(6.4, 4.2)
+    groups = grouped(summary, by)
     for index, (label, group) in enumerate(groups):
         group = group.sort_values(x)
         colour = COLOURS[index % len(COLOURS)]
@@ -53,16 +57,21 @@ def lines(
     axes.set(xlabel=x_label, ylabel=y_label, ylim=(-0.03, 1.03))
     axes.set_title(f"{title}\nbands: 95 % intervals over realisations", fontsize="medium")
     if marks or any(label for label, _ in groups):
-        axes.legend(frameon=False, fontsize="small")
+        handles, labels = axes.get_legend_handles_labels()
+        hidden = len(labels) - _NAMED
+        note = f"… and {hidden} more" if hidden > 0 else None
+        axes.legend(
+            handles[:_NAMED], labels[:_NAMED], frameon=False, fontsize="small", title=note, title_fontsize="small"
+        )
     axes.grid(alpha=0.25, linewidth=0.6)
     save(figure, path)
 
 
 def bars(summary: pd.DataFrame, path: Path, *, by: Sequence[str], title: str, most: int = 12) -> None:
     """Draw the share of each attractor with its interval, the `most` largest for each combination of `by`."""
-    groups = _groups(summary, by)
+    groups = grouped(summary, by)
     shown = [(label, group.head(most), len(group) - most) for label, group in groups]
-    figure, axes = _figure(6.4, 1.3 + 0.32 * sum(len(group) + 1 for _, group, _ in shown))
+    figure, axes = figure_of(6.4, 1.3 + 0.32 * sum(len(group) + 1 for _, group, _ in shown))
     at, ticks, names = 0.0, [], []
     for index, (label, group, hidden) in enumerate(shown):
         places = at + np.arange(len(group))
@@ -102,7 +111,8 @@ def _state(row: Mapping[Any, Any]) -> str:
     return f"({head}{', …' if len(state) > 4 else ''})"
 
 
-def _groups(summary: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+def grouped(summary: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Return the rows of every combination of the columns `by`, with what it is in words."""
     if not by:
         return [("", summary)]
     groups = []
@@ -124,7 +134,8 @@ def _word(name: str, value: Any) -> str:
     return f"{label} = {text}" if label else text
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Any]:
+def figure_of(width: float, height: float) -> tuple[Figure, Any]:
+    """Return a figure of this size in inches, and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()

@@ -36,13 +36,58 @@ def smallest_eigenvalue(weights: Weights, *, sign: float = 1.0) -> np.ndarray:
 
 
 def norm(weights: Weights) -> np.ndarray:
-    """Return an estimate from above of ‖W‖₂, shape (K,): from both ends of a symmetric spectrum, else `norm_bound`."""
+    """Return an estimate from above of ‖W‖₂, shape (K,): of both ends of a symmetric spectrum, else of that of WᵀW."""
     if not weights.symmetric:
-        return weights.norm_bound()
+        with one_blas_thread():
+            return np.asarray(np.sqrt(np.maximum(-_lanczos(Squared(weights), -1.0), 0.0)))
     return np.asarray(np.maximum(-smallest_eigenvalue(weights), -smallest_eigenvalue(weights, sign=-1.0)))
 
 
-def _lanczos(weights: Weights, sign: float) -> np.ndarray:
+class Squared:
+    """WᵀW, as far as Lanczos needs it.
+
+    Parameters
+    ----------
+    weights : Weights
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self.neurons, self.stored = weights.neurons, weights.stored
+        self._weights = weights
+        self._mirrored = Weights(weights.neurons, weights.count, weights.mirror.tolist(), weights.stored, False)
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Return WᵀW x for one vector of each matrix, shape (K, N) to (K, N)."""
+        return self._mirrored.apply(self._weights.apply(x))
+
+
+class Framed:
+    """D W D for symmetric weights and a diagonal D, as far as Lanczos needs it.
+
+    Parameters
+    ----------
+    weights : Weights
+        Symmetric.
+    diagonal : float64 array, shape (K, N)
+    """
+
+    def __init__(self, weights: Weights, diagonal: np.ndarray) -> None:
+        self.neurons, self.stored = weights.neurons, weights.stored
+        self._weights, self._diagonal = weights, diagonal
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Return D W D x for one vector of each matrix, shape (K, N) to (K, N)."""
+        return np.asarray(self._diagonal * self._weights.apply(self._diagonal * x))
+
+
+def framed_norm(weights: Weights, diagonal: np.ndarray) -> np.ndarray:
+    """Return an estimate from above of ‖D W D‖₂ for symmetric weights, shape (K,), from both ends of its spectrum."""
+    framed = Framed(weights, diagonal)
+    with one_blas_thread():
+        return np.asarray(np.maximum(-_lanczos(framed, 1.0), -_lanczos(framed, -1.0)))
+
+
+def _lanczos(weights: Weights | Squared | Framed, sign: float) -> np.ndarray:
     count, n = len(weights.stored), weights.neurons
     steps = min(_STEPS, n)
     basis = np.zeros((count, steps + 1, n))

@@ -88,6 +88,22 @@ def over_realisations(successes: Any, trials: Any = 1.0, level: float = 0.95) ->
     return max(rate - half, 0.0), min(rate + half, 1.0)
 
 
+def t_interval(values: Any, level: float = 0.95) -> tuple[float, float]:
+    """Return the t-interval of a mean over realisations; NaN where there is one alone, whose spread nobody knows.
+
+    Parameters
+    ----------
+    values : array_like, shape (R,)
+        Any numbers; for rates `over_realisations` knows more.
+    level : float
+    """
+    array = np.asarray(values, float)
+    if array.size < 2:
+        return np.nan, np.nan
+    half = special.stdtrit(array.size - 1, (1 + level) / 2) * array.std(ddof=1) / np.sqrt(array.size)
+    return float(array.mean() - half), float(array.mean() + half)
+
+
 def with_undecided(successes: Any, undecided: Any, trials: Any, level: float = 0.95) -> tuple[float, float]:
     """Return an interval over realisations that holds however the undecided trials would have ended.
 

@@ -68,14 +68,6 @@ class Weights:
                 target += self.stored[:, at : at + rows] * vector[..., 0]
         return out
 
-    def norm_bound(self) -> np.ndarray:
-        """Return √(‖W‖₁ ‖W‖_∞) ≥ ‖W‖₂, shape (K,); blocks of low rank are counted by their rows and columns."""
-        k, n = len(self.stored), self.neurons
-        size = Weights(n, self.count, self.blocks.tolist(), np.abs(self.stored), self.symmetric)
-        rows = size.apply(np.ones((k, n)))
-        columns = Weights(n, self.count, self.mirror.tolist(), size.stored, self.symmetric).apply(np.ones((k, n)))
-        return np.asarray(np.sqrt(rows.max(axis=1) * columns.max(axis=1)))
-
     def _matrix(self, at: int, rows: int, columns: int) -> np.ndarray:
         return self.stored[:, at : at + rows * columns].reshape(-1, rows, columns)
 

@@ -1,6 +1,6 @@
 """The experiments that a spec file can name."""
 
-from fasthop.experiments import basins, capacity, ends, radii, slices
+from fasthop.experiments import basins, capacity, certainty, dead, ends, memories, radii, slices
 from fasthop.experiments.digit_learning import CLASSIFICATION, COMPLETION
 from fasthop.experiments.experiment import Experiment
 
@@ -8,6 +8,6 @@ EXPERIMENTS: dict[str, Experiment] = {
     kind.name: kind
     for kind in (
         *(capacity.EXPERIMENT, basins.EXPERIMENT, ends.EXPERIMENT, radii.EXPERIMENT, slices.EXPERIMENT),
-        *(CLASSIFICATION, COMPLETION),
+        *(memories.EXPERIMENT, dead.EXPERIMENT, certainty.EXPERIMENT, CLASSIFICATION, COMPLETION),
     )
 }

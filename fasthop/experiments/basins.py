@@ -16,15 +16,32 @@ from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import KINDS, METHODS, Ends, default_step, settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.fields import arguments
 from fasthop.memory import Memory
-from fasthop.patterns import Uniform
+from fasthop.runtime import one_blas_thread
+from fasthop.starts import MEASURES, Ball, Normal, Uniform
+from fasthop.states import census
 from fasthop.states.attractors import g_of, label
 from fasthop.statistics import wilson
+
+#: Systems with the same steady states by name: the variable and R. "5" with R = I is system (1) in other coordinates.
+SYSTEMS: dict[str, tuple[str, str | None]] = {
+    "1": ("y", None),
+    "5": ("u", None),
+    "5-E2": ("u", "weights"),
+    "5-E2-polar": ("u", "polar"),
+    "5-E3": ("u", "gradient"),
+    "9": ("y", "gradient"),
+    "9-as-printed": ("y", "gradient-as-printed"),
+}
 
 #: Share of `default_step` that basins are computed with. A coarse step moves the boundary between basins: at the
 #: default step .15 % of the starts of Figure 1's network and 2 % of those of a Hebb memory (N = 40, 4 patterns) went
 #: elsewhere than at a 30 times finer one; at half of it, .01 % and .35 %.
 FINER = 0.5
+
+#: Measures that a spec can name.
+KINDS_OF_STARTS = ("box", "ball", "normal")
 
 FIELDS = (
     Field("memory", "weights", "weights", list, REQUIRED, False, doc="W, a list of rows"),
@@ -39,8 +56,12 @@ FIELDS = (
         doc="name and parameters",
         complete=spelled_out,
     ),
-    Field("starts", "low", "low", float, REQUIRED, True, doc="lower end of the box of starts"),
-    Field("starts", "high", "high", float, REQUIRED, True, doc="upper end of the box of starts"),
+    Field("memory", "system", "system", str, "1", True, choices=tuple(SYSTEMS), doc="equation, and R by its energy"),
+    Field("starts", "kind", "measure", str, "box", False, choices=KINDS_OF_STARTS, doc="what starts are drawn from"),
+    Field("starts", "low", "low", float, None, True, doc="lower end of the box of starts, y in every system"),
+    Field("starts", "high", "high", float, None, True, doc="upper end of the box of starts"),
+    Field("starts", "size", "size", float, None, True, doc="radius of a ball, standard deviation of a normal cloud"),
+    Field("starts", "centre", "centre", float, 0.0, True, doc="of all coordinates of a ball or a normal cloud"),
     Field("starts", "count", "starts", int, REQUIRED, False, least=1, most=10**8, doc="starts per realisation"),
     Field("run", "realisations", "realisations", int, 1, False, least=1, doc="independent sets of starts"),
     Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
@@ -48,6 +69,9 @@ FIELDS = (
     Field("run", "tolerance", "tolerance", float, 1e-10, False, least=1e-14, most=1e-2, doc="residual when settled"),
     Field("run", "t_max", "t_max", float, 1e4, False, least=1e-6, doc="time after which a start is unsettled"),
 )
+
+#: Condition number of W up to which a y has a u with y = W u + b that is worth its digits.
+_CONDITION = 1e10
 
 #: Numbers in the starts of one realisation: 1 GiB.
 _MOST = 2**27
@@ -59,8 +83,12 @@ SCHEMA = pa.schema(
             ("neurons", pa.int64()),
             ("activation", pa.string()),
             ("parameter", pa.float64()),
+            ("system", pa.string()),
+            ("measure", pa.string()),
             ("low", pa.float64()),
             ("high", pa.float64()),
+            ("size", pa.float64()),
+            ("centre", pa.float64()),
             ("method", pa.string()),
             ("tolerance", pa.float64()),
             ("t_max", pa.float64()),
@@ -76,6 +104,7 @@ SCHEMA = pa.schema(
             ("energy", pa.float64()),
             ("worst_residual", pa.float64()),
             ("mean_time", pa.float64()),
+            *[(name, pa.string()) for name in census.SYSTEMS],
             ("state", pa.list_(pa.field("item", pa.float64(), nullable=False))),
         ]
     ]
@@ -124,10 +153,10 @@ def basins(memory: Memory, starts: Any, *, n: int | None = None, seed: int = 0, 
     ----------
     memory : Memory
         One memory.
-    starts : array_like, shape (B, N), or Uniform
+    starts : array_like, shape (B, N), or Uniform, Ball or Normal
         The starts themselves, or what to draw `n` of them from.
     n : int, optional
-        Needed with `Uniform`, and not allowed with starts.
+        Needed with a measure, and not allowed with starts.
     seed : int
     **options
         Passed on to `settle`: tolerance, t_max, dt, method, escape. By default dt is half of `settle`'s own, because a
@@ -147,9 +176,9 @@ def basins(memory: Memory, starts: Any, *, n: int | None = None, seed: int = 0, 
     """
     if memory.count is not None:
         raise ValueError(f"memory must be one memory; got {memory.count}.")
-    if isinstance(starts, Uniform):
+    if isinstance(starts, MEASURES):
         if n is None:
-            raise ValueError("n must be given with starts drawn from a box.")
+            raise ValueError("n must be given with starts that are drawn.")
         starts = starts.draw(n, memory.neurons, seed=seed)
     elif n is not None:
         raise ValueError("n must not be given with starts of your own.")
@@ -162,22 +191,56 @@ def problems(task: Task) -> list[tuple[str, str]]:
     """List what is wrong with the values of a task taken together."""
     found = []
     try:
-        _memory(task)
+        memory = _memory(task)
     except (TypeError, ValueError) as error:
         found.append(("memory.weights", f"cannot be used: {error}"))
     else:
-        neurons = len(task["weights"])
-        if task["starts"] * neurons > _MOST:
-            allowed = f"at most {_MOST // neurons} for {neurons} neurons; use more run.realisations instead"
+        if task["starts"] * memory.neurons > _MOST:
+            allowed = (
+                f"at most {_MOST // memory.neurons} for {memory.neurons} neurons; use more run.realisations instead"
+            )
             found.append(("starts.count", f"must be {allowed}; got {task['starts']}."))
-    if not task["low"] < task["high"]:
+        if memory.variable == "u" and not np.linalg.cond(memory.W) <= _CONDITION:
+            instead = f'must have an inverse for memory.system = "{task["system"]}": starts are of y = W u + b.'
+            found.append(("memory.weights", instead))
+    return found + _wrong_measure(task)
+
+
+def _wrong_measure(task: Task) -> list[tuple[str, str]]:
+    box = task["measure"] == "box"
+    due, other = (("low", "high"), ("size",)) if box else (("size",), ("low", "high"))
+    found = [(f"starts.{name}", f'is missing for kind = "{task["measure"]}".') for name in due if task[name] is None]
+    found += [
+        (f"starts.{name}", f'must be left out for kind = "{task["measure"]}"; got {task[name]:g}.')
+        for name in (*other, *(["centre"] if box else []))
+        if task[name]
+    ]
+    if not found and box and not task["low"] < task["high"]:
         found.append(("starts.high", f"must be above starts.low = {task['low']:g}; got {task['high']:g}."))
+    if not found and not box and not task["size"] > 0:
+        found.append(("starts.size", f"must be above 0; got {task['size']:g}."))
     return found
+
+
+def _measure(task: Task) -> Uniform | Ball | Normal:
+    if task["measure"] == "box":
+        return Uniform(task["low"], task["high"])
+    kind: type[Ball] | type[Normal] = Ball if task["measure"] == "ball" else Normal
+    return kind(task["size"], task["centre"])
 
 
 def _memory(task: Task) -> Memory:
     weights = checks.real_array("W", task["weights"], np.float64)
-    return Memory(weights, task["bias"], task["activation"])
+    variable, R = SYSTEMS[task["system"]]
+    return Memory(weights, task["bias"], task["activation"], variable=variable, R=R)
+
+
+def _states_of(memory: Memory, y: np.ndarray) -> np.ndarray:
+    """Return the states with these y: themselves, or u = W⁻¹(y − b)."""
+    if memory.variable == "y":
+        return y
+    with one_blas_thread():
+        return np.ascontiguousarray(np.linalg.solve(memory.W, (y - memory.b).T).T)
 
 
 def per_chunk(task: Task) -> int:
@@ -186,30 +249,48 @@ def per_chunk(task: Task) -> int:
 
 
 def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
-    """Compute the attractors of each realisation of the starts."""
+    """Compute the attractors of each realisation of the starts.
+
+    The starts are y, the same for every system: those of (5) are u = W⁻¹(y − b). Attractors are told by their
+    y, too, so that the rows of two systems can be laid side by side.
+    """
     memory, activation = _memory(task), as_activation(task["activation"])
-    box = Uniform(task["low"], task["high"])
+    measure = _measure(task)
     columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
     for realisation in realisations:
-        starts = box.draw(task["starts"], memory.neurons, seed=seed, realisation=realisation)
+        y = measure.draw(task["starts"], memory.neurons, seed=seed, realisation=realisation)
         ends = settle(
             memory,
-            starts,
+            _states_of(memory, y),
             tolerance=task["tolerance"],
             t_max=task["t_max"],
             dt=float(FINER * default_step(memory, task["method"])) if task["dt"] is None else task["dt"],
             method=task["method"],
         )
         table = _table(memory, ends)
+        table |= _what_they_are(memory, table["state"])
         table |= dict.fromkeys(PARAMETERS)
-        for name in ("low", "high", "method", "tolerance", "t_max"):
-            table[name] = task[name]
+        for name in ("system", "measure", "low", "high", "size", "centre", "method", "tolerance", "t_max"):
+            table[name] = 0.0 if task[name] is None else task[name]
         table |= {"neurons": memory.neurons, "activation": activation.name, "parameter": activation.parameter}
         table |= {"dt": float(ends.dt), "realisation": realisation}
         for name, column in columns.items():
             values = table[name]
             column.extend(values if isinstance(values, (list, np.ndarray)) else [values] * len(table["kind"]))
     return columns
+
+
+def _what_they_are(memory: Memory, states: list[np.ndarray]) -> dict[str, list[Any]]:
+    """Return y of every attractor and the verdict on it under each system; nothing for other kinds of end."""
+    attractors = [state for state in states if state.size]
+    found: dict[str, list[Any]] = {name: [""] * len(states) for name in census.SYSTEMS}
+    found["state"] = list(states)
+    if attractors:
+        y = arguments(memory, np.array(attractors))
+        found["state"][: len(y)] = list(y)
+        for name, verdicts in census.under_each_system(memory, y).items():
+            found[name][: len(y)] = verdicts.tolist()
+    return found
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
@@ -231,7 +312,8 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
             row |= {"kind": same["kind"].iloc[0], "starts": total, "hits": hits, "share": hits / total}
             row |= {"share_low": float(low), "share_high": float(high), "energy": same["energy"].iloc[0]}
             row |= {"worst_residual": same["worst_residual"].max()}
-            row |= {"mean_time": (same["mean_time"] * same["hits"]).sum() / hits, "state": same["state"].iloc[0]}
+            row |= {"mean_time": (same["mean_time"] * same["hits"]).sum() / hits}
+            row |= {name: same[name].iloc[0] for name in (*census.SYSTEMS, "state")}
             pooled.append((str(mark) in KINDS, -hits, row))
         pooled.sort(key=lambda entry: entry[:2])
         for index, (other, _, row) in enumerate(pooled):
@@ -243,7 +325,10 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the share of every attractor with its interval, a group of bars for each task."""
     from fasthop.plot import bars
 
-    bars(summary, path, by=[name for name in PARAMETERS if summary[name].nunique() > 1], title="basins of attraction")
+    told = [name for name in PARAMETERS if name != "dt" and summary[name].nunique() > 1]
+    # The step follows from the others but where it is swept itself.
+    swept = summary.groupby(told)["dt"].nunique().max() > 1 if told else summary["dt"].nunique() > 1
+    bars(summary, path, by=[*told, "dt"] if swept else told, title="basins of attraction")
 
 
 EXPERIMENT = Experiment("basins", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)

@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.activations import as_activation
-from fasthop.ensemble import METHODS, settle
+from fasthop.activations import Tanh, as_activation
+from fasthop.ensemble import METHODS, Ends, settle
 from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import OUTCOMES, Recall, classify
 from fasthop.memory import Memory
-from fasthop.runtime import one_blas_thread
 from fasthop.statistics import with_undecided
 
 #: Numbers in the weights and states of one chunk: 2²⁵ float64 are 256 MiB.
@@ -28,7 +27,8 @@ _TURN = 2**22
 
 #: Fields that the table has under their own name.
 _PLAIN = (
-    *("rule", "self_coupling", "pattern_kind", "bias", "correlation", *stored.NOISES),
+    *("rule", "self_coupling", "power", "rectified", "memory_gain", "dilution", "asymmetry", "levels", "threshold"),
+    *("pattern_kind", "bias", "correlation", *stored.NOISES, "anneal_from", "anneal_stages", "anneal_time"),
     *("criterion", "method", "tolerance", "t_max", "dtype"),
 )
 
@@ -41,6 +41,11 @@ FIELDS = (
     Field("run", "tolerance", "tolerance", float, 1e-8, False, least=1e-14, most=1e-2, doc="residual when settled"),
     Field("run", "t_max", "t_max", float, 1000.0, False, least=1e-6, doc="time after which a cue is unsettled"),
     Field("run", "dtype", "dtype", str, "float64", False, choices=("float64", "float32"), doc="of the states"),
+    Field("run", "anneal_from", "anneal_from", float, 0.0, True, least=0, doc="first gain; 0: the gain is constant"),
+    Field("run", "anneal_stages", "anneal_stages", int, 8, True, least=1, most=1000, doc="gains before the last"),
+    Field(
+        "run", "anneal_time", "anneal_time", float, 10.0, True, least=1e-6, doc="time at each of these gains, at most"
+    ),
 )
 
 #: Criteria beside `retrieved`: counts of cues.
@@ -57,7 +62,16 @@ SCHEMA = pa.schema(
             ("self_coupling", pa.bool_()),
             ("activation", pa.string()),
             ("beta", pa.float64()),
+            ("weights_file", pa.string()),
+            ("power", pa.int64()),
+            ("rectified", pa.bool_()),
+            ("memory_gain", pa.float64()),
+            ("dilution", pa.float64()),
+            ("asymmetry", pa.float64()),
+            ("levels", pa.int64()),
+            ("threshold", pa.float64()),
             ("pattern_kind", pa.string()),
+            ("pattern_file", pa.string()),
             ("bias", pa.float64()),
             ("correlation", pa.float64()),
             ("flip", pa.float64()),
@@ -65,6 +79,9 @@ SCHEMA = pa.schema(
             ("sigma", pa.float64()),
             ("hidden", pa.int64()),
             ("hidden_last", pa.int64()),
+            ("anneal_from", pa.float64()),
+            ("anneal_stages", pa.int64()),
+            ("anneal_time", pa.float64()),
             ("criterion", pa.float64()),
             ("method", pa.string()),
             ("tolerance", pa.float64()),
@@ -81,6 +98,9 @@ SCHEMA = pa.schema(
             ("overlap_sum", pa.float64()),
             ("overlap_square_sum", pa.float64()),
             ("steps_sum", pa.int64()),
+            ("time_sum", pa.float64()),
+            ("retrieval_time_sum", pa.float64()),
+            ("retrieval_time_square_sum", pa.float64()),
         ]
     ]
 )
@@ -92,29 +112,38 @@ PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
 def problems(task: Task) -> list[tuple[str, str]]:
     """List what is wrong with the values of a task taken together."""
     found = stored.problems(task)
-    activation = as_activation(task["activation"])
-    if activation.name != "tanh":
-        found.append(("memory.activation", f"must be tanh for patterns of ±1; got {activation.name!r}."))
     if task["dtype"] == "float32" and task["tolerance"] < 1e-6:
         found.append(("run.tolerance", f"must be at least 1e-6 in float32; got {task['tolerance']:g}."))
     if found:
         return found
-    size = stored.size_of(task)
-    if (size.neurons + size.patterns) * size.neurons > 8 * _CHUNK:
-        found.append(("memory.neurons", f"is too large: one realisation would need more than {_CHUNK >> 24} GiB."))
+    size, rule, beta = stored.size_of(task), task["rule"], as_activation(task["activation"]).parameter
+    if task["anneal_from"] and (rule not in stored.COUPLED or task["anneal_from"] >= beta):
+        allowed = f"below the gain {beta:g}, with a rule that couples the neurons"
+        found.append(("run.anneal_from", f"must be {allowed}; got {task['anneal_from']:g} and {rule!r}."))
+    if _numbers(task, 1) > 8 * _CHUNK:
+        shape = f"N = {size.neurons} and P = {size.patterns}"
+        found.append(("memory.neurons", f"is too large: {shape} would need more than {_CHUNK >> 24} GiB."))
     return found
+
+
+def _numbers(task: Task, cues: int) -> int:
+    """Return how many numbers one realisation with so many cues at once holds."""
+    neurons, patterns = stored.size_of(task)
+    grouped = task["rule"] in stored.GROUPED
+    states = neurons + patterns if grouped else neurons
+    return (0 if grouped else neurons**2) + 4 * cues * states + (2 if grouped else 1) * patterns * neurons
 
 
 def _turn(task: Task) -> int:
     """Return how many cues of a realisation are settled at once: of the task alone, because sums are added by turns."""
-    return int(min(task["cues"], max(1, _TURN // stored.size_of(task).neurons)))
+    neurons, patterns = stored.size_of(task)
+    states = neurons + patterns if task["rule"] in stored.GROUPED else neurons
+    return int(min(task["cues"], max(1, _TURN // states)))
 
 
 def per_chunk(task: Task) -> int:
     """Return how many realisations fit in a chunk."""
-    neurons, patterns = stored.size_of(task)
-    numbers = neurons**2 + (4 * _turn(task) + patterns) * neurons
-    return int(max(1, min(64, _CHUNK // numbers)))
+    return int(max(1, min(64, _CHUNK // _numbers(task, _turn(task)))))
 
 
 def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
@@ -125,9 +154,8 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     """
     neurons, patterns = stored.size_of(task)
     activation = as_activation(task["activation"])
-    xi = stored.draw_patterns(task, realisations, seed)
-    learnt = stored.learn(task, xi)
-    memory = Memory(learnt.W, learnt.b, activation, dtype=task["dtype"])
+    there = stored.store(task, realisations, seed)
+    stages = _stages(task, there.memory)
 
     rows_of = len(realisations)
     columns: dict[str, np.ndarray | list[Any]] = {name: [task[name]] * rows_of for name in _PLAIN}
@@ -137,41 +165,66 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
         "load": np.full(rows_of, patterns / neurons),
         "activation": [activation.name] * rows_of,
         "beta": np.full(rows_of, activation.parameter),
+        "weights_file": [task["weights_file"] or ""] * rows_of,
+        "pattern_file": [task["pattern_file"] or ""] * rows_of,
         "realisation": np.array(realisations),
-        "rank": learnt.rank,
-        "fixed_patterns": _fixed(learnt, xi),
+        "rank": there.rank,
+        "fixed_patterns": stored.count_fixed(task, there),
         "cues": np.full(rows_of, task["cues"]),
     }
     sums: dict[str, np.ndarray] = {}
     for first in range(0, task["cues"], _turn(task)):
         numbers = range(first, min(first + _turn(task), task["cues"]))
-        starts = stored.draw_cues(task, xi, numbers, realisations, seed)
-        ends = settle(memory, starts, tolerance=task["tolerance"], t_max=task["t_max"], method=task["method"])
-        g, which = activation.g(ends.state), np.array(numbers) % patterns
-        for name, values in _sums(classify(ends.kind, g, xi, which, task["criterion"])).items():
+        starts = there.start(stored.draw_cues(task, there.patterns, numbers, realisations, seed))
+        ends, steps, time = _settle(task, stages, starts)
+        which = np.array(numbers) % patterns
+        recall = classify(
+            ends.kind, there.outputs(ends.state), there.patterns, which, task["criterion"], task["bias"] != 0
+        )
+        for name, values in _sums(recall, steps, time).items():
             sums[name] = sums.get(name, 0) + values
-        sums["steps_sum"] = sums.get("steps_sum", 0) + ends.steps.sum(axis=1)
         columns["dt"] = np.broadcast_to(ends.dt, rows_of)
     return columns | sums
 
 
-def _sums(recall: Recall) -> dict[str, np.ndarray]:
-    """Count outcomes and criteria, and sum the overlaps of the retrieved cues, of every realisation."""
+def _stages(task: Task, memory: Memory) -> list[Memory]:
+    """Return the memory at the gains it is settled at in turn: on a geometric ladder where it is annealed."""
+    if not task["anneal_from"]:
+        return [memory]
+    beta = as_activation(task["activation"]).parameter
+    gains = np.geomspace(task["anneal_from"], beta, task["anneal_stages"] + 1)[:-1]
+    return [*(Memory(memory.weights, memory.b, Tanh(gain), dtype=memory.dtype) for gain in gains.tolist()), memory]
+
+
+def _settle(task: Task, stages: Sequence[Memory], starts: np.ndarray) -> tuple[Ends, np.ndarray, np.ndarray]:
+    """Settle at each gain from where the last one ended; ends of the last, and steps and time of all together."""
+    steps, time = np.zeros(starts.shape[:2], np.int64), np.zeros(starts.shape[:2])
+    for memory in stages:
+        t_max = task["t_max"] if memory is stages[-1] else task["anneal_time"]
+        ends = settle(memory, starts, tolerance=task["tolerance"], t_max=t_max, method=task["method"])
+        steps, time, starts = steps + ends.steps, time + ends.time, ends.state
+    return ends, steps, time
+
+
+def _sums(recall: Recall, steps: np.ndarray, time: np.ndarray) -> dict[str, np.ndarray]:
+    """Count outcomes and criteria, and sum what is measured, of every realisation."""
+    retrieved = recall.outcome == "retrieved"
     found = {name: (recall.outcome == name).sum(axis=1) for name in OUTCOMES}
     found |= {name: getattr(recall, name).sum(axis=1) for name in CRITERIA}
-    for name in ("sign_overlap", "overlap"):
-        kept = np.where(recall.outcome == "retrieved", getattr(recall, name), 0.0)
-        # fsum, so that the sum does not depend on how numpy groups an axis.
-        found[f"{name}_sum"] = np.array([math.fsum(row) for row in kept])
-        found[f"{name}_square_sum"] = np.array([math.fsum(row * row) for row in kept])
-    return found
+    for name, values in (
+        ("sign_overlap", recall.sign_overlap),
+        ("overlap", recall.overlap),
+        ("retrieval_time", time),
+    ):
+        kept = np.where(retrieved, values, 0.0)
+        found[f"{name}_sum"] = _exact_sums(kept)
+        found[f"{name}_square_sum"] = _exact_sums(kept * kept)
+    return found | {"steps_sum": steps.sum(axis=1), "time_sum": _exact_sums(time)}
 
 
-def _fixed(learnt: stored.Learnt, xi: np.ndarray) -> np.ndarray:
-    """Count the patterns that one synchronous step leaves, sign(Wξ + b) = ξ, in every realisation."""
-    with one_blas_thread():
-        fields = np.matmul(xi, np.swapaxes(learnt.W, -1, -2)) + learnt.b[:, None]
-    return np.asarray((fields * xi > 0).all(axis=-1).sum(axis=-1))
+def _exact_sums(values: np.ndarray) -> np.ndarray:
+    """Sum over cues so that the result does not depend on how numpy groups an axis."""
+    return np.array([math.fsum(row) for row in values])
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
@@ -180,8 +233,8 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     Rates are of pooled counts; `…_low` and `…_high` are 95 % intervals over realisations that hold however the
     unsettled cues would have ended (`with_undecided`). `retrieved_worst` and `retrieved_best` count the unsettled cues
     as failures and as successes. `fixed` is the share of patterns that one synchronous step leaves, `all_fixed` the
-    share of realisations in which it leaves all of them. `sign_overlap` and `overlap` are means over retrieved cues,
-    NaN where there are none.
+    share of realisations in which it leaves all of them. `sign_overlap`, `overlap` and `retrieval_time` are means over
+    retrieved cues, NaN where there are none; `time` is that over all cues.
     """
     columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
@@ -199,7 +252,8 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
         row["all_fixed"] = (group["fixed_patterns"] == group["patterns"]).mean()
         for name in ("sign_overlap", "overlap"):
             row[name] = group[f"{name}_sum"].sum() / retrieved if retrieved else np.nan
-        row["time"] = (group["steps_sum"] * group["dt"]).sum() / cues
+        row["time"] = group["time_sum"].sum() / cues
+        row["retrieval_time"] = group["retrieval_time_sum"].sum() / retrieved if retrieved else np.nan
         summaries.append(row)
     return pd.DataFrame(summaries)
 
@@ -246,6 +300,7 @@ def _theory(summary: pd.DataFrame) -> dict[str, float]:
         & (summary["pattern_kind"] == "random")
         & (summary["bias"] == 0)
         & (summary["beta"] > 1)
+        & (summary[["dilution", "asymmetry", "levels", "threshold"]] == 0).all(axis=1)
     ]
     return {f"mean field, N → ∞, β = {beta:g}": hebb_capacity(beta) for beta in sorted(known["beta"].unique())}
 

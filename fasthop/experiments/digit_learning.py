@@ -15,11 +15,11 @@ from fasthop.ensemble import settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.learning import pseudo_inverse
 from fasthop.memory import Memory
-from fasthop.optimisers import Adam
 from fasthop.patterns import digit_images, digit_ink
 from fasthop.runtime import all_threads
 from fasthop.statistics import over_realisations
-from fasthop.training import Fit, fit, layer_of, respond
+from fasthop.training.fit import Fit, fit, layer_of, respond
+from fasthop.training.optimisers import Adam
 from fasthop.weights import Blocks
 from fasthop_kernels import random
 
@@ -177,7 +177,7 @@ def _experiment(
         return pd.DataFrame(summaries)
 
     def plot(summary: pd.DataFrame, path: Path) -> None:
-        from fasthop.plot_learning import rates as draw
+        from fasthop.training.plot import rates as draw
 
         draw(summary, path, words, label)
 

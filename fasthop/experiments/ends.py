@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from fasthop.energies import energy
 from fasthop.ensemble import KINDS, METHODS, settle
-from fasthop.experiments import realised, stored
+from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import MIXED, MIXTURE_OVERLAP, classify
 from fasthop.runtime import all_threads
@@ -49,7 +49,7 @@ SCHEMA = pa.schema(
     [
         pa.field(name, kind, nullable=False)
         for name, kind in [
-            *realised.columns_of(_NAMED),
+            *stored.columns_of(_NAMED),
             ("realisation", pa.int64()),
             ("end", pa.int64()),
             ("hits", pa.int64()),
@@ -69,7 +69,7 @@ PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
 
 def problems(task: Task) -> list[tuple[str, str]]:
     """List what is wrong with the values of a task taken together."""
-    found = realised.problems(task)
+    found = stored.problems(task)
     noises = [name for name in stored.NOISES if task[name]]
     if task["start"] == "signs" and noises:
         found.append((f"cues.{noises[0]}", 'must be left out for starts.kind = "signs", which are no cues.'))
@@ -84,10 +84,10 @@ def per_chunk(task: Task) -> int:
 
 def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
     """Compute one row per distinct end of each realisation, and one for each other kind of end that occurs."""
-    kept = realised.store(task, realisations, seed)
+    kept = stored.store(task, realisations, seed)
     settled, others = _tally(task, kept, realisations, seed)
     columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
-    values = realised.values_of(task, _NAMED)
+    values = stored.values_of(task, _NAMED)
     for index, realisation in enumerate(realisations):
         table = _judge(task, kept, index, *settled[index])
         lost = np.flatnonzero(others[index])
@@ -116,7 +116,7 @@ _NOTHING = {
 
 
 def _tally(
-    task: Task, kept: realised.Stored, realisations: Sequence[int], seed: int
+    task: Task, kept: stored.Stored, realisations: Sequence[int], seed: int
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
     """Return states and hits of the distinct ends of every realisation, and counts of the other kinds, (R, kinds)."""
     count, memory = len(realisations), kept.memory
@@ -148,7 +148,7 @@ def _starts(task: Task, xi: np.ndarray, numbers: range, realisations: Sequence[i
     return out[:, numbers.start :]
 
 
-def _judge(task: Task, kept: realised.Stored, index: int, states: np.ndarray, hits: np.ndarray) -> dict[str, Any]:
+def _judge(task: Task, kept: stored.Stored, index: int, states: np.ndarray, hits: np.ndarray) -> dict[str, Any]:
     """Say what the distinct ends of one realisation are, the one with most hits first."""
     memory, xi = kept.alone(index), kept.patterns[index]
     order = np.lexsort((np.arange(hits.size), -hits))

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fasthop.ensemble import KINDS, METHODS, settle
-from fasthop.experiments import realised, stored
+from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import classify
 from fasthop.geometry.rays import MOST_RAYS, Rays, aimed, crossings, random_directions
@@ -21,7 +21,7 @@ from fasthop.statistics import over_realisations
 _CHUNK = 2**22
 
 FIELDS = (
-    *realised.FIELDS,
+    *stored.MEMORY_FIELDS,
     Field("rays", "memories", "memories", int, 10, False, least=1, doc="patterns that rays start from, at most"),
     Field("rays", "random", "rays", int, REQUIRED, False, least=1, most=MOST_RAYS, doc="random rays of each"),
     Field("rays", "aimed", "aimed", int, 10, False, least=0, doc="nearest other patterns that each aims at, at most"),
@@ -41,7 +41,7 @@ SCHEMA = pa.schema(
     [
         pa.field(name, kind, nullable=False)
         for name, kind in [
-            *realised.columns_of(_NAMED),
+            *stored.columns_of(_NAMED),
             ("realisation", pa.int64()),
             ("kept", pa.int64()),
             ("pattern", pa.int64()),
@@ -65,7 +65,7 @@ PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
 #: Quantiles of the radius in a summary.
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 
-problems = realised.problems
+problems = stored.memory_problems
 
 
 def per_chunk(task: Task) -> int:
@@ -92,7 +92,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     The patterns that are kept are those from which a trajectory settles, alive, in a state of overlap at least
     `criterion`; rays start there.
     """
-    kept = realised.store(task, realisations, seed)
+    kept = stored.store(task, realisations, seed)
     options = {name: task[name] for name in ("tolerance", "t_max", "method")}
     ends = settle(kept.memory, kept.start(kept.patterns), **options)
     which = np.arange(kept.patterns.shape[1])
@@ -175,7 +175,7 @@ def _with_parameters(
     without = np.setdiff1d(np.arange(len(realisations)), memories)
     index = np.concatenate([memories, without]).astype(np.int64)
     order = np.argsort(index, kind="stable")
-    values = realised.values_of(task, _NAMED)
+    values = stored.values_of(task, _NAMED)
     out: dict[str, Any] = {name: [value] * len(index) for name, value in values.items()}
     out |= {"realisation": np.array(realisations)[index[order]], "kept": kept[index[order]]}
     for name, value in _NOTHING.items():
@@ -199,7 +199,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     for key, task in frame.groupby(columns, sort=False):
         alone = task.drop_duplicates("realisation")
         for direction, group in task[task["direction"] != "none"].groupby("direction", sort=False):
-            radius = (group["lower"] / np.sqrt(group["neurons"])).to_numpy(float)
+            radius = np.array(group["lower"] / np.sqrt(group["neurons"]), np.float64)
             radius[group["censored"]] = np.inf
             totals = group.groupby("realisation")["censored"].agg(["sum", "size"])
             row = dict(zip(columns, key, strict=True)) | {"direction": direction, "realisations": len(alone)}

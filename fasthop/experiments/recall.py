@@ -36,10 +36,10 @@ class Recall(NamedTuple):
     outcome : str array
         One of OUTCOMES.
     exact, few_errors, close : bool array
-        Whether a settled living state has all signs of its pattern, at most FEW_ERRORS wrong ones, or is as near as
-        CLOSE; each a criterion of its own beside the overlap that makes it `retrieved`.
+        Whether a settled living state has all signs of its pattern, at most a share FEW_ERRORS of wrong ones, or is as
+        near as CLOSE; each a criterion of its own beside the overlap that makes it `retrieved`.
     sign_overlap, overlap : float64 array
-        (1/N) ξ·sign(g) and (1/N) ξ·g.
+        The overlap of ξ with sign(g), and (1/N) ξ·g.
     """
 
     outcome: np.ndarray
@@ -50,7 +50,25 @@ class Recall(NamedTuple):
     overlap: np.ndarray
 
 
-def classify(kind: np.ndarray, g: np.ndarray, xi: np.ndarray, which: np.ndarray, least: float) -> Recall:
+def overlap_of(states: np.ndarray, patterns: np.ndarray, biased: bool) -> np.ndarray:
+    """Return the overlap of states with patterns, over the last axis: 1 where they agree, −1 where they are opposite.
+
+    The plain (1/N) ξ·s, and for biased patterns [(1/N) ξ·s − ξ̄ s̄]/(1 − ξ̄²), of which a state that is the same
+    everywhere has none.
+    """
+    return _centred(np.mean(states * patterns, axis=-1), states.mean(axis=-1), patterns.mean(axis=-1), biased)
+
+
+def _centred(plain: np.ndarray, state_mean: np.ndarray, pattern_mean: np.ndarray, biased: bool) -> np.ndarray:
+    if not biased:
+        return plain
+    square = 1 - pattern_mean**2  # 0 where few neurons have drawn a constant pattern, with which nothing overlaps
+    return np.asarray(np.where(square > 0, plain - pattern_mean * state_mean, 0.0) / np.where(square > 0, square, 1.0))
+
+
+def classify(
+    kind: np.ndarray, g: np.ndarray, xi: np.ndarray, which: np.ndarray, least: float, biased: bool = False
+) -> Recall:
     """Say what every cue has become.
 
     Parameters
@@ -60,49 +78,59 @@ def classify(kind: np.ndarray, g: np.ndarray, xi: np.ndarray, which: np.ndarray,
     g : array, shape (R, C, N)
         The outputs at the ends.
     xi : float64 array, shape (R, P, N)
-        The patterns, of ±1.
+        The patterns. Those of ±1 are compared with the signs of g, others with g scaled to the length √N.
     which : int array, shape (C,)
         The pattern of each cue.
     least : float
-        The overlap of signs from which on a pattern counts as retrieved.
+        The overlap from which on a pattern counts as retrieved.
+    biased : bool
+        Whether a state is no memory for having the mean of the patterns, too.
     """
-    target, signs = xi[:, which], np.sign(g)
-    sign_overlap = np.mean(signs * target, axis=-1)
+    target, binary = xi[:, which], bool((np.abs(xi) == 1).all())
     size = np.abs(g)
     mean, floor, share = ALIVE
     settled = kind == "settled"
-    alive = settled & (size.mean(axis=-1) >= mean) & ((size >= floor).mean(axis=-1) >= share)
+    alive = settled & (size.mean(axis=-1) >= mean)
+    if binary:
+        alive &= (size >= floor).mean(axis=-1) >= share
+        direction = np.sign(g)
+    else:
+        length = np.sqrt(np.mean(g * g, axis=-1, keepdims=True))
+        direction = g / np.where(length > 0, length, 1.0)
+    own = overlap_of(direction, target, biased)
+    wrong = np.mean(np.sign(g) != np.sign(target), axis=-1)
     outcome = np.where(settled, "collapsed", kind).astype(object)
     outcome[alive] = "spurious"
-    outcome[alive & (sign_overlap >= least)] = "retrieved"
+    outcome[alive & (own >= least)] = "retrieved"
     for r in range(len(xi)):
         lost = np.flatnonzero(outcome[r] == "spurious")
         if lost.size:
-            outcome[r, lost] = _failures(signs[r, lost], xi[r], which[lost], least)
+            outcome[r, lost] = _failures(direction[r, lost], xi[r], which[lost], least, biased)
     return Recall(
         outcome.astype(str),
-        alive & (sign_overlap == 1.0),
-        alive & (sign_overlap >= 1.0 - 2.0 * FEW_ERRORS),
+        alive & (wrong == 0),
+        alive & (wrong <= FEW_ERRORS),
         alive & (np.mean((target - g) ** 2, axis=-1) <= CLOSE),
-        sign_overlap,
+        own,
         np.mean(g * target, axis=-1),
     )
 
 
-def _failures(signs: np.ndarray, xi: np.ndarray, which: np.ndarray, least: float) -> np.ndarray:
-    """Say what settled living states are that are not their pattern; signs of shape (C, N)."""
-    overlaps = signs @ xi.T / xi.shape[1]  # sums of whole numbers: exact
+def _failures(direction: np.ndarray, xi: np.ndarray, which: np.ndarray, least: float, biased: bool) -> np.ndarray:
+    """Say what settled living states are that are not their pattern; directions of shape (C, N)."""
+    plain = direction @ xi.T / xi.shape[1]  # for signs sums of whole numbers: exact
+    overlaps = _centred(plain, direction.mean(axis=1)[:, None], xi.mean(axis=1), biased)
     own = overlaps[np.arange(len(which)), which]
     others = overlaps.copy()
     others[np.arange(len(which)), which] = 0.0
-    mixture = np.zeros(len(signs), bool)
+    mixture = np.zeros(len(direction), bool)
     order = np.argsort(-np.abs(overlaps), axis=1, kind="stable")
     for count in MIXED:
         if count <= len(xi):
             best = order[:, :count]
             weight = np.sign(np.take_along_axis(overlaps, best, axis=1))
             mixed = np.sign(np.einsum("cp,cpi->ci", weight, xi[best]))
-            mixture |= np.abs(np.mean(mixed * signs, axis=1)) >= MIXTURE_OVERLAP
+            mixture |= np.abs(overlap_of(direction, mixed, biased)) >= MIXTURE_OVERLAP
     return np.select(
         [own <= -least, np.abs(others).max(axis=1) >= least, mixture],
         ["inverted", "other_memory", "mixture"],

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fasthop.ensemble import METHODS
-from fasthop.experiments import realised, stored
+from fasthop.experiments import stored
 from fasthop.experiments.ends import name_ends
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.geometry.entropy import basin_entropy, uncertainty_exponent
@@ -23,7 +23,7 @@ from fasthop.statistics import over_realisations
 _LEAST = 32
 
 FIELDS = (
-    *realised.FIELDS,
+    *stored.MEMORY_FIELDS,
     Field(
         "plane",
         "kind",
@@ -53,7 +53,7 @@ SCHEMA = pa.schema(
     [
         pa.field(name, kind, nullable=False)
         for name, kind in [
-            *realised.columns_of(_NAMED),
+            *stored.columns_of(_NAMED),
             ("realisation", pa.int64()),
             ("ends", pa.int64()),
             *[(name, pa.float64()) for name in SHARES],
@@ -73,7 +73,7 @@ PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
 
 def problems(task: Task) -> list[tuple[str, str]]:
     """List what is wrong with the values of a task taken together."""
-    found = realised.problems(task)
+    found = stored.memory_problems(task)
     if not found and task["plane"] == "patterns" and stored.size_of(task).patterns < 2:
         found.append(("patterns.count", 'must be at least 2 for plane.kind = "patterns"; got 1.'))
     return found
@@ -86,16 +86,16 @@ def per_chunk(task: Task) -> int:
 
 def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
     """Compute one row per realisation, the image among its columns."""
-    values = realised.values_of(task, _NAMED)
+    values = stored.values_of(task, _NAMED)
     columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
     for realisation in realisations:
-        kept = realised.store(task, [realisation], seed)
+        kept = stored.store(task, [realisation], seed)
         for name, value in (values | {"realisation": realisation} | _look(task, kept, realisation, seed)).items():
             columns[name].append(value)
     return columns
 
 
-def _look(task: Task, kept: realised.Stored, realisation: int, seed: int) -> dict[str, Any]:
+def _look(task: Task, kept: stored.Stored, realisation: int, seed: int) -> dict[str, Any]:
     memory, xi = kept.alone(0), kept.patterns[0]
     states = kept.start(kept.patterns)[0]
     if task["plane"] == "patterns":

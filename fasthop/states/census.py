@@ -91,9 +91,8 @@ def census(memory: Memory, ends: Any, *, tolerance: float | None = None) -> pd.D
     own = stability(memory, polished)
     columns["verdict"] = _words(own.verdict, attractor)
     columns["largest"] = spread(own.largest, np.nan, np.nan, float)
-    y = arguments(memory, polished)
-    for name, (variable, R) in SYSTEMS.items():
-        columns[name] = _words(_verdict_under(memory, y, variable, R), attractor)
+    for name, verdicts in under_each_system(memory, arguments(memory, polished)).items():
+        columns[name] = _words(verdicts, attractor)
 
     counts = np.bincount(status, minlength=len(KINDS))[status]
     counts[settled] = np.bincount(attractor[settled], minlength=len(representatives))[attractor[settled]]
@@ -146,6 +145,10 @@ def _words(of_attractors: np.ndarray, attractor: np.ndarray) -> Any:
     return pd.Categorical.from_codes(codes[attractor], pd.Index(VERDICTS))
 
 
-def _verdict_under(memory: Memory, y: np.ndarray, variable: str, R: str | None) -> np.ndarray:
-    other = Memory(memory.weights, memory.b, layers=memory.layers, variable=variable, R=R, dtype=memory.dtype)
-    return stability(other, y if variable == "y" else activate(memory, y)).verdict
+def under_each_system(memory: Memory, y: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the verdicts on steady y under each of `SYSTEMS` with the weights, bias and activations of a memory."""
+    found = {}
+    for name, (variable, R) in SYSTEMS.items():
+        other = Memory(memory.weights, memory.b, layers=memory.layers, variable=variable, R=R, dtype=memory.dtype)
+        found[name] = stability(other, y if variable == "y" else activate(memory, y)).verdict
+    return found

@@ -6,35 +6,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
 
 from fasthop import checks
-from fasthop.activations import Activation, LeakyReLU, RectifiedPower, ReLU
 from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import settle
-from fasthop.fields import activate, refuse_many_or_v, spans
+from fasthop.fields import activate, refuse_many_or_v
 from fasthop.memory import Memory
-from fasthop.patterns import Uniform
-from fasthop.runtime import on_threads, workers_for
+from fasthop.runtime import workers_for
+from fasthop.starts import Uniform
 from fasthop.states.attractors import g_of, label
 from fasthop.states.dead import dead_neurons
+from fasthop.states.enumeration import exact_states, why_not_exact
 from fasthop.states.newton import polish
 from fasthop.states.stability import VERDICTS, stability
 from fasthop_kernels import enumeration as kernels
 from fasthop_kernels.flows import NONE
-
-#: Neurons up to which supports are enumerated: 2²⁴ of them take some seconds and 16 MiB.
-MOST_NEURONS = 24
-
-#: Numbers in the states that one call returns: 1 GiB.
-_MOST = 2**27
-
-#: Singular supports that are looked at one by one.
-_MOST_SINGULAR = 10_000
-
-#: Two numbers of a state are one where they differ by this times its size.
-_SAME = 1e-9
 
 #: Starts of a search by default, and the share of max(1, max|y|) that polishing may move an end found by it.
 _STARTS = 2000
@@ -89,7 +76,7 @@ def steady_states(
         Where enumeration is asked of a memory that is not ReLU or too large, with what to use instead.
     """
     refuse_many_or_v(memory)
-    why_not = _why_not_exact(memory)
+    why_not = why_not_exact(memory)
     if exact is None:
         exact = not why_not and starts is None and n is None
     if exact and why_not:
@@ -133,111 +120,21 @@ def _table(
     return table.iloc[order].reset_index(drop=True)
 
 
-def _is_relu(kind: Activation) -> bool:
-    return (
-        isinstance(kind, ReLU)
-        or (isinstance(kind, LeakyReLU) and kind.slope_below == 0)
-        or (isinstance(kind, RectifiedPower) and kind.n == 2)
-    )
-
-
-def _why_not_exact(memory: Memory) -> str:
-    other = sorted({kind.name for _, kind in spans(memory) if not _is_relu(kind)})
-    if other:
-        return f"only the states of a ReLU memory can be enumerated; got {', '.join(other)}."
-    if memory.neurons > MOST_NEURONS:
-        return f"only memories of at most {MOST_NEURONS} neurons can be enumerated; got {memory.neurons}."
-    return ""
-
-
 # --- exact ------------------------------------------------------------------------------------------------------------
 
 
 def _enumerate(memory: Memory) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return all steady y, their verdicts ("" where `stability` is to say), and which are degenerate."""
-    W, b, n = np.array(memory.W, np.float64), np.array(memory.b, np.float64), memory.neurons
-    verdicts = np.zeros(1 << n, np.int8)
-    table = np.zeros((n + 1, n + 1), np.int64)
-    kernels.binomials(n, table)
-    workers = workers_for(-(-(1 << n) // kernels.CHUNK))
-    integers = np.zeros((workers, (n + 5) * kernels.LANES), np.int64)
-    floats = np.zeros((workers, (n * n + 2 * n + 2) * kernels.LANES))
-    taken = np.zeros(n + 1, np.int64)
-    on_threads(workers, lambda at: kernels.enumerate_supports(at, W, b, table, taken, integers, floats, verdicts))
-    verdicts[0] = _of_empty_support(b)
-    supports = np.flatnonzero((verdicts == kernels.STEADY) | (verdicts == kernels.ON_EDGE))
-    if len(supports) * n > _MOST:
-        raise ValueError(f"memory has {len(supports)} steady states, too many to return at once.")
-    y, definite = np.empty((len(supports), n)), np.empty(len(supports), np.int8)
-    on_threads(workers, lambda at: kernels.states_of(at, W, b, supports, integers, floats, y, definite))
-    edge = verdicts[supports] == kernels.ON_EDGE
-
-    verdict = np.full(len(y), "", object)
+    W, b = np.array(memory.W, np.float64), np.array(memory.b, np.float64)
+    found = exact_states(W, b, workers_for(-(-(1 << memory.neurons) // kernels.CHUNK)))
+    verdict = np.full(len(found.y), "", object)
+    verdict[found.continuum] = "undecided"
     if memory.symmetric and memory.variable == "y" and memory.drive.code == NONE:
         # Time constants and the dead neurons change no sign of the spectrum.
-        verdict[~edge & (definite == kernels.STABLE)] = "stable"
-        verdict[~edge & (definite == kernels.UNSTABLE)] = "unstable"
-
-    pools = _continua(W, b, np.flatnonzero(verdicts == kernels.SINGULAR))
-    kept = np.ones(len(y), bool)
-    for i in np.flatnonzero(edge):
-        near = _SAME * max(1.0, np.abs(y[i]).max())
-        twin = np.abs(y - y[i]).max(axis=1) <= near
-        twin[i] = False
-        in_pool = any(((y[i] >= -near) | ~alive).all() and ((y[i] <= near) | alive).all() for _, alive in pools)
-        kept[i] = not in_pool and not (twin & kept & (~edge | (np.arange(len(y)) < i))).any()
-    points = np.array([point for point, _ in pools]).reshape(-1, n)
-    return (
-        np.concatenate([y[kept], points]),
-        np.concatenate([verdict[kept], np.full(len(points), "undecided", object)]),
-        np.concatenate([edge[kept], np.ones(len(points), bool)]),
-    )
-
-
-def _of_empty_support(b: np.ndarray) -> int:
-    near = kernels.EDGE * np.abs(b).max()
-    if (b > near).any():
-        return kernels.NOTHING
-    return kernels.ON_EDGE if (b >= -near).any() else kernels.STEADY
-
-
-def _continua(W: np.ndarray, b: np.ndarray, singular: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return a point of each continuum of steady states and its alive neurons, for supports with singular I − W_σσ.
-
-    The equations have no solution, or a flat set of them; a linear program finds the one furthest inside y_σ > 0.
-    """
-    if len(singular) > _MOST_SINGULAR:
-        raise ValueError(
-            f"W must have few supports on which I − W_σσ is singular; got {len(singular)}, so that steady states are "
-            "not isolated. Search with exact=False, or change W a little."
-        )
-    n = len(b)
-    found = []
-    for support in singular:
-        alive = (support >> np.arange(n) & 1).astype(bool)
-        size = int(alive.sum())
-        matrix, due = np.eye(size) - W[np.ix_(alive, alive)], b[alive]
-        solution = np.linalg.lstsq(matrix, due, rcond=kernels.ZERO)[0]
-        scale = max(1.0, float(np.abs(solution).max()), float(np.abs(b).max()))
-        if np.abs(matrix @ solution - due).max() > _SAME * scale:
-            continue
-        # Unknowns y_σ and the slack s: maximise s with y_σ ≥ s, W_τσ y_σ + b_τ ≤ 0, s ≤ scale.
-        rows = np.concatenate([-np.eye(size), W[np.ix_(~alive, alive)]])
-        column = np.concatenate([np.ones(size), np.zeros(n - size)])[:, None]
-        answer = optimize.linprog(
-            np.append(np.zeros(size), -1.0),
-            A_ub=np.concatenate([rows, column], axis=1),
-            b_ub=np.concatenate([np.zeros(size), -b[~alive]]),
-            A_eq=np.concatenate([matrix, np.zeros((size, 1))], axis=1),
-            b_eq=due,
-            bounds=[(0, None)] * size + [(None, scale)],
-        )
-        if answer.status == 0 and answer.x[-1] > _SAME * scale:
-            y = b.copy()
-            y[alive] = answer.x[:-1]
-            y[~alive] += W[np.ix_(~alive, alive)] @ answer.x[:-1]
-            found.append((y, alive))
-    return found
+        sure = ~found.degenerate
+        verdict[sure & (found.definite == kernels.STABLE)] = "stable"
+        verdict[sure & (found.definite == kernels.UNSTABLE)] = "unstable"
+    return found.y, verdict, found.degenerate
 
 
 # --- search -----------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ from fasthop_kernels.lanes import wide_vectors
 
 TANH, SIGMOID, RELU, LEAKY_RELU, SMOOTH_LEAKY_RELU = range(5)
 SOFTPLUS, EXP, GELU, SILU, SELU, GAUSSIAN, RECTIFIED_POWER, HARD_TANH, SOFT_THRESHOLD = range(5, 14)
-SOFTMAX, LAYER_NORM, SPHERE = range(14, 17)
+SOFTMAX, LAYER_NORM, SPHERE, POWER = range(14, 18)
 
 LN2 = float(np.log(2.0))
 ROOT_PI = float(np.sqrt(np.pi))
@@ -396,15 +396,15 @@ def gaussian_legendre(y: Any, a: Any) -> Any:
     return y * gaussian(y) - like(0.5 * ROOT_PI, y) * erf(y)
 
 
-# --- rectified power n = 2, 3, …: g = r^{n−1}, r = max(y, 0) ----------------------------------------------------------
+# --- power n = 2, 3, …: g = y^{n−1}; rectified: g = r^{n−1}, r = max(y, 0) --------------------------------------------
 
 
 @kernel
-def _rectified_power(y: Any, factor: Any, power: int, out: Any) -> None:
-    """Write factor · r^power, power ≥ 0, by squaring: a pass for every binary digit of the power."""
+def _power(y: Any, factor: Any, power: int, out: Any) -> None:
+    """Write factor · y^power, power ≥ 0, by squaring: a pass for every binary digit of the power."""
     wide_vectors()
     for e in range(y.size):
-        out[e] = relu_g(y[e], factor) if power > 0 else factor * relu_slope(y[e], factor)
+        out[e] = y[e] if power > 0 or y[e] != y[e] else factor
     digit = 1
     while 2 * digit <= power:
         digit *= 2
@@ -414,10 +414,19 @@ def _rectified_power(y: Any, factor: Any, power: int, out: Any) -> None:
         odd = (power // digit) % 2 == 1
         last = factor if digit == 1 else one
         for e in range(y.size):
-            out[e] = out[e] * out[e] * (last * relu_g(y[e], factor) if odd else last)
+            out[e] = out[e] * out[e] * (last * y[e] if odd else last)
     if power == 1 and factor != one:
         for e in range(y.size):
             out[e] *= factor
+
+
+@kernel
+def _rectified_power(y: Any, factor: Any, power: int, out: Any) -> None:
+    """Write factor · r^power, and 0 at and below 0 also for the power 0."""
+    wide_vectors()
+    _power(y, factor, power, out)
+    for e in range(y.size):
+        out[e] = like(0.0, factor) if y[e] <= like(0.0, factor) else out[e]
 
 
 @formula
@@ -434,6 +443,13 @@ def rectified_power_inverse(v: Any, a: Any) -> Any:
     root = scale(exp((j * like(LN2, v) + log1p(m - c.one)) / (a - c.one)), t)
     root = root if v < c.infinity else v
     return root if v > c.zero else c.nan
+
+
+@formula
+def power_inverse(v: Any, a: Any) -> Any:
+    # For odd powers n − 1; an even one has no inverse.
+    root = rectified_power_inverse(abs(v), a)
+    return root if v > like(0.0, v) else (-root if v < like(0.0, v) else v)
 
 
 # --- hard tanh: g = y within ±1, ±1 beyond ----------------------------------------------------------------------------
@@ -545,6 +561,8 @@ def activate(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) -> 
                 g[e] = gaussian_g(y[e], a)
         elif code == RECTIFIED_POWER:
             _rectified_power(y, like(1.0, a), int(a) - 1, g)
+        elif code == POWER:
+            _power(y, like(1.0, a), int(a) - 1, g)
         elif code == HARD_TANH:
             for e in range(y.size):
                 g[e] = hard_tanh_g(y[e], a)
@@ -600,6 +618,8 @@ def differentiate(layers: Any, parameters: Any, state: Any, out: Any, lanes: int
                 slope[e] = gaussian_slope(y[e], a)
         elif code == RECTIFIED_POWER:
             _rectified_power(y, a - like(1.0, a), int(a) - 2, slope)
+        elif code == POWER:
+            _power(y, a - like(1.0, a), int(a) - 2, slope)
         elif code == HARD_TANH:
             for e in range(y.size):
                 slope[e] = hard_tanh_slope(y[e], a)
@@ -655,6 +675,8 @@ def integrate(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) ->
                 lagrangian[e] = gaussian_lagrangian(y[e], a)
         elif code == RECTIFIED_POWER:
             _rectified_power(y, like(1.0, a) / a, int(a), lagrangian)
+        elif code == POWER:
+            _power(y, like(1.0, a) / a, int(a), lagrangian)
         elif code == HARD_TANH:
             for e in range(y.size):
                 lagrangian[e] = hard_tanh_lagrangian(y[e], a)
@@ -710,6 +732,8 @@ def transform(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) ->
                 phi[e] = gaussian_legendre(y[e], a)
         elif code == RECTIFIED_POWER:
             _rectified_power(y, like(1.0, a) - like(1.0, a) / a, int(a), phi)
+        elif code == POWER:
+            _power(y, like(1.0, a) - like(1.0, a) / a, int(a), phi)
         elif code == HARD_TANH:
             for e in range(y.size):
                 phi[e] = hard_tanh_legendre(y[e], a)
@@ -760,6 +784,9 @@ def invert(layers: Any, parameters: Any, values: Any, out: Any, lanes: int) -> N
         elif code == RECTIFIED_POWER:
             for e in range(v.size):
                 y[e] = rectified_power_inverse(v[e], a)
+        elif code == POWER:
+            for e in range(v.size):
+                y[e] = power_inverse(v[e], a)
         elif code == HARD_TANH:
             for e in range(v.size):
                 y[e] = hard_tanh_inverse(v[e], a)

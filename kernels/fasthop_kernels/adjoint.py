@@ -4,10 +4,10 @@ J is the Jacobian of the map whose fixed point the state is: W Λ for systems (1
 the argument of g. Every lane is a state with a Λ and an e of its own; the weights are those of the forward run, read
 the other way. A lane's bits do not depend on its neighbours or on the number of lanes.
 
-Two ways to solve it share all that is expensive. A Runge–Kutta method follows da/dt = e + Jᵀa − a; Euler with h = 1 is
-the backward iteration a ← Jᵀa + e. GMRES (Saad and Schultz, SIAM J. Sci. Stat. Comput. 7:856, 1986) builds the Krylov
-space of I − Jᵀ. Both ask for one product with Jᵀ at a time, which is why a tile has one loop around one product: what
-calls a product is compiled with it.
+Three ways to solve it share all that is expensive. A Runge–Kutta method follows da/dt = e + Jᵀa − a; Euler with h = 1
+is the backward iteration a ← Jᵀa + e. GMRES builds the Krylov space of I − Jᵀ; MINRES that of I − √Λ W √Λ, which a
+symmetric W makes symmetric. They ask for one product at a time, which is why a tile has one loop around one product:
+what calls a product is compiled with it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fasthop_kernels import gmres, minres
 from fasthop_kernels.activations import LAYER_NORM, SOFTMAX
-from fasthop_kernels.bits import like
 from fasthop_kernels.blockwise import normal_apply, softmax_apply
 from fasthop_kernels.flows import OUTSIDE
 from fasthop_kernels.jit import inner_kernel, kernel
-from fasthop_kernels.lanes import LINE, borrow, take, wide_vectors
+from fasthop_kernels.lanes import LINE, ROWS, borrow, take, wide_vectors
+from fasthop_kernels.panels import each
 from fasthop_kernels.products import add_weights, largest_rank
 from fasthop_kernels.tables import Tables, borrow_tables
 from fasthop_kernels.tiles import padded_rows
@@ -30,6 +31,9 @@ from fasthop_kernels.tiles import padded_rows
 SOLVED, UNSOLVED, NOT_FINITE = range(3)
 
 _LIVE = -1  # status of a row that goes on
+
+#: Ways to solve the equation.
+RUNGE_KUTTA, GMRES, MINRES = range(3)
 
 
 class Problem(NamedTuple):
@@ -65,18 +69,23 @@ class Way(NamedTuple):
 
     Attributes
     ----------
+    kind : int
+        RUNGE_KUTTA, GMRES, or MINRES: then `Problem.slopes` are √Λ, W is symmetric, a is z of (I − √Λ W √Λ) z = e, and
+        the tables are those of system (1).
     ahead, weight : float arrays, shape (s,)
-        The method of Runge and Kutta where `dimensions` is 0, as in `steppers.Method`.
+        The method of Runge and Kutta, as in `steppers.Method`.
     steps : float array, shape (B,)
         Its step h for every row.
     dimensions : int
-        Dimensions of the Krylov space after which GMRES restarts; 0: no GMRES.
+        Dimensions of the Krylov space after which GMRES or MINRES restarts.
     rounding : float
         A vector is in the space where this share of it, or less, is not.
-    hessenberg : float array, shape (B, dimensions + 1, dimensions) or (0, 0, 0)
-        Where it has rows, nothing is solved: it takes the matrices of I − Jᵀ in the Krylov space of e − a.
+    hessenberg : float array, shape (B, m + 1, m) or (0, 0, 0)
+        Takes the first columns of the matrices of I − Jᵀ, or of I − √Λ W √Λ, in the first Krylov space, that of e − Jᵀa
+        − a at the start.
     """
 
+    kind: Any
     ahead: Any
     weight: Any
     steps: Any
@@ -99,7 +108,9 @@ class Adjoints(NamedTuple):
     status : int8 array, shape (B,)
         −1 on entry.
     products : int64 array, shape (B,)
-        Products with Jᵀ that the row needed; with `Way.hessenberg` the dimensions of its space.
+        Products with Jᵀ that the row needed; 0 on entry.
+    dimensions : int64 array, shape (B,)
+        Columns of `Way.hessenberg` that are the row's; −1 on entry.
     """
 
     state: Any
@@ -107,15 +118,17 @@ class Adjoints(NamedTuple):
     residual: Any
     status: Any
     products: Any
+    dimensions: Any
 
 
 class Room(NamedTuple):
     """Flat arrays with `lanes` numbers a neuron, or a few numbers a lane.
 
     The adjoint a; z, at which the product is taken; the product k; the sum of the stages; e; the argument of g; the
-    diagonal of Λ; Wᵀz or Λz; the middle of a product of low rank. The basis, `dimensions` + 1 states in a row; the
-    columns of the Hessenberg matrix, turned into a triangle as they come; its rotations; the rotated right-hand side.
-    Then, a number a lane: the step, the size of the terms, the residual, and the residual at which GMRES may stop.
+    diagonal of Λ; Wᵀz or Λz; the middle of a product of low rank. The basis, states in a row; the columns of the
+    Hessenberg matrix, turned into a triangle as they come; its rotations; the rotated right-hand side; four panels of
+    coefficients and sums (`panels`). Then, a number a lane: the step, the size of the terms, the residual, and the
+    residual at which a Krylov space may stop.
     """
 
     y: Any
@@ -132,6 +145,7 @@ class Room(NamedTuple):
     cosine: Any
     sine: Any
     rotated: Any
+    panel: Any
     pace: Any
     sizes: Any
     left: Any
@@ -139,27 +153,34 @@ class Room(NamedTuple):
 
 
 @kernel
-def room_size(tables: Tables, dimensions: int, lanes: int) -> int:
+def kept_vectors(kind: int, dimensions: int) -> int:
+    """Return how many vectors of its Krylov space, less one, a way to solve keeps."""
+    if kind == RUNGE_KUTTA:
+        return 0
+    return dimensions if kind == GMRES else minres.KEPT
+
+
+@kernel
+def room_size(tables: Tables, kept: int, lanes: int) -> int:
     """Return how many numbers `Room` takes."""
-    states, rank = 9 + dimensions, largest_rank(tables.blocks)
-    small = dimensions * (dimensions + 1) + 3 * dimensions + 5
+    states, rank = 9 + kept, largest_rank(tables.blocks)
+    small = kept * (kept + 1) + 3 * kept + 5 + 4 * ROWS
     return int((states * padded_rows(tables.bias.shape[1]) + rank + small) * lanes)
 
 
 @kernel
-def _shape_room(
-    tables: Tables, problem: Problem, steps: Any, dimensions: int, tile: int, floats: Any, start: Any, lanes: int
-) -> Room:
+def _shape_room(tables: Tables, problem: Problem, way: Way, tile: int, floats: Any, start: Any, lanes: int) -> Room:
     """Lay out the buffers and load the rows of a tile. What is past the last neuron or row is zero."""
     neurons, first, last = tables.bias.shape[1], problem.tiles[tile, 1], problem.tiles[tile, 2]
-    size = padded_rows(neurons) * lanes
+    kept, size = kept_vectors(way.kind, way.dimensions), padded_rows(neurons) * lanes
     middle = 8 * size + largest_rank(tables.blocks) * lanes
-    basis = middle + (dimensions + 1) * size
-    columns = basis + dimensions * (dimensions + 1) * lanes
-    cosine = columns + dimensions * lanes
-    sine = cosine + dimensions * lanes
-    rotated = sine + (dimensions + 1) * lanes
-    floats[: rotated + 4 * lanes] = 0
+    basis = middle + (kept + 1) * size
+    columns = basis + kept * (kept + 1) * lanes
+    cosine = columns + kept * lanes
+    sine = cosine + kept * lanes
+    rotated = sine + (kept + 1) * lanes
+    panel = rotated + 4 * ROWS * lanes
+    floats[: panel + 4 * lanes] = 0
     room = Room(
         floats[:size],
         floats[size : 2 * size],
@@ -175,22 +196,32 @@ def _shape_room(
         floats[columns:cosine],
         floats[cosine:sine],
         floats[sine:rotated],
-        floats[rotated : rotated + lanes],
-        floats[rotated + lanes : rotated + 2 * lanes],
-        floats[rotated + 2 * lanes : rotated + 3 * lanes],
-        floats[rotated + 3 * lanes : rotated + 4 * lanes],
+        floats[rotated:panel],
+        floats[panel : panel + lanes],
+        floats[panel + lanes : panel + 2 * lanes],
+        floats[panel + 2 * lanes : panel + 3 * lanes],
+        floats[panel + 3 * lanes : panel + 4 * lanes],
     )
     for lane in range(last - first):
         row = first + lane
-        room.pace[lane] = steps[row]
+        room.pace[lane] = way.steps[row]
         for i in range(neurons):
             at = i * lanes + lane
             room.y[at] = start[row, i]
-            room.z[at] = start[row, i]
             room.right[at] = problem.right[row, i]
             room.x[at] = problem.arguments[row, i]
             room.slope[at] = problem.slopes[row, i]
+    _aim(way, room)
     return room
+
+
+@kernel
+def _aim(way: Way, room: Room) -> None:
+    """Take the product at a itself, for MINRES at √Λ times it."""
+    if way.kind == MINRES:
+        each(room.slope, room.y, room.z)
+    else:
+        room.z[:] = room.y
 
 
 @kernel
@@ -201,13 +232,6 @@ def _width(problem: Problem, tile: int) -> int:
 
 
 # --- the product -----------------------------------------------------------------------------------------------------
-
-
-@kernel
-def _times(x: Any, y: Any, out: Any) -> None:
-    wide_vectors()
-    for e in range(out.size):
-        out[e] = x[e] * y[e]
 
 
 @inner_kernel
@@ -222,7 +246,7 @@ def _pull(tables: Tables, weights: Any, room: Room, lanes: int) -> None:
         first, last = tables.layers[layer, 0] * lanes, tables.layers[layer, 1] * lanes
         code, a, eps = tables.layers[layer, 2], tables.parameters[layer, 0], tables.parameters[layer, 1]
         if code < SOFTMAX:
-            _times(room.slope[first:last], source[first:last], target[first:last])
+            each(room.slope[first:last], source[first:last], target[first:last])
         elif code == SOFTMAX:
             softmax_apply(room.x[first:last], a, source[first:last], target[first:last], lanes)
         else:
@@ -233,11 +257,11 @@ def _pull(tables: Tables, weights: Any, room: Room, lanes: int) -> None:
 
 
 @kernel
-def _make_residual(right: Any, z: Any, k: Any) -> None:
-    """Turn Jᵀz into e + Jᵀz − z."""
+def _make_residual(right: Any, a: Any, k: Any) -> None:
+    """Turn Jᵀa into e + Jᵀa − a."""
     wide_vectors()
     for e in range(k.size):
-        k[e] += right[e] - z[e]
+        k[e] += right[e] - a[e]
 
 
 # --- the end of a row ------------------------------------------------------------------------------------------------
@@ -273,23 +297,27 @@ def _store(x: Any, lane: int, lanes: int, out: Any) -> None:
 
 
 @kernel
-def _end(problem: Problem, tile: int, room: Room, products: int, found: Adjoints) -> int:
-    """Write the rows that are solved, lost or out of products; return how many are left."""
+def _end(problem: Problem, tile: int, room: Room, lengths: Any, found: Adjoints) -> int:
+    """Write the rows that are solved, lost or out of products; return how many are left.
+
+    Since the last time a row took one product and as many as its length.
+    """
     first, last, lanes, live = problem.tiles[tile, 1], problem.tiles[tile, 2], room.sizes.size, 0
     for lane in range(last - first):
         row, size, left = first + lane, room.sizes[lane], room.left[lane]
+        room.goal[lane] = problem.tolerance * size
         if found.status[row] != _LIVE:
             continue
-        if left <= problem.tolerance * size:
+        found.products[row] += lengths[lane] + 1
+        if left <= room.goal[lane]:
             found.status[row] = SOLVED
         elif not left < np.inf:
             found.status[row] = NOT_FINITE
-        elif products >= problem.most:
+        elif found.products[row] >= problem.most:
             found.status[row] = UNSOLVED
         else:
             live += 1
             continue
-        found.products[row] = products
         found.residual[row] = left / size if size > 0 else left
         _store(room.y, lane, lanes, found.state[row])
         _store(room.g, lane, lanes, found.between[row])
@@ -324,174 +352,24 @@ def _next_stage(way: Way, room: Room, stage: int) -> int:
     return 0
 
 
-# --- GMRES -----------------------------------------------------------------------------------------------------------
-
-
-@kernel
-def _length(x: Any, out: Any) -> None:
-    """Write the Euclidean length of every lane."""
-    wide_vectors()
-    lanes = out.size
-    out[:] = 0
-    for row in range(0, x.size, lanes):
-        p = x[row : row + lanes]
-        for lane in range(lanes):
-            out[lane] += p[lane] * p[lane]
-    for lane in range(lanes):
-        out[lane] = np.sqrt(out[lane])
-
-
-@kernel
-def _image(z: Any, k: Any) -> None:
-    """Turn Jᵀz into (I − Jᵀ) z."""
-    wide_vectors()
-    for e in range(k.size):
-        k[e] = z[e] - k[e]
-
-
-@kernel
-def _project(x: Any, image: Any, total: Any, share: Any) -> None:
-    """Take away from `image` its share of the unit vector `x`, and add it to `total`; `share` is overwritten."""
-    wide_vectors()
-    lanes = share.size
-    share[:] = 0
-    for row in range(0, x.size, lanes):
-        p, q = x[row : row + lanes], image[row : row + lanes]
-        for lane in range(lanes):
-            share[lane] += p[lane] * q[lane]
-    for lane in range(lanes):
-        total[lane] += share[lane]
-    for row in range(0, x.size, lanes):
-        p, q = x[row : row + lanes], image[row : row + lanes]
-        for lane in range(lanes):
-            q[lane] -= share[lane] * p[lane]
-
-
-@kernel
-def _unit(x: Any, length: Any, least: Any, z: Any, out: Any) -> None:
-    """Write x divided by its length, twice; zero where that is at most `least`: its length is then 0, too."""
-    wide_vectors()
-    lanes = length.size
-    for lane in range(lanes):
-        size = length[lane] if length[lane] > least[lane] else like(0.0, length[lane])
-        length[lane] = size
-        least[lane] = like(1.0, size) / size if size > like(0.0, size) else size
-    for row in range(0, x.size, lanes):
-        p, q, r = x[row : row + lanes], z[row : row + lanes], out[row : row + lanes]
-        for lane in range(lanes):
-            q[lane] = least[lane] * p[lane]
-            r[lane] = q[lane]
-
-
-@kernel
-def _rotate(room: Room, column: Any, j: int) -> None:
-    """Turn column j into one of the triangle by the rotations before it, and make the next one."""
-    wide_vectors()
-    lanes = room.pace.size
-    for i in range(j):
-        c, s = room.cosine[i * lanes : (i + 1) * lanes], room.sine[i * lanes : (i + 1) * lanes]
-        upper, lower = column[i * lanes : (i + 1) * lanes], column[(i + 1) * lanes : (i + 2) * lanes]
-        for lane in range(lanes):
-            p, q = upper[lane], lower[lane]
-            upper[lane] = c[lane] * p + s[lane] * q
-            lower[lane] = c[lane] * q - s[lane] * p
-    c, s = room.cosine[j * lanes : (j + 1) * lanes], room.sine[j * lanes : (j + 1) * lanes]
-    upper, lower = column[j * lanes : (j + 1) * lanes], column[(j + 1) * lanes : (j + 2) * lanes]
-    here, after = room.rotated[j * lanes : (j + 1) * lanes], room.rotated[(j + 1) * lanes : (j + 2) * lanes]
-    for lane in range(lanes):
-        p, q = upper[lane], lower[lane]
-        length = np.sqrt(p * p + q * q)
-        whole = length > like(0.0, length)
-        c[lane] = p / length if whole else like(1.0, length)
-        s[lane] = q / length if whole else like(0.0, length)
-        upper[lane] = length
-        after[lane] = -s[lane] * here[lane]
-        here[lane] = c[lane] * here[lane]
-
-
-@kernel
-def _combine(room: Room, lengths: Any) -> None:
-    """Solve every lane's triangle and add the combination of the basis to a."""
-    wide_vectors()
-    lanes, size = room.pace.size, room.y.size
-    dimensions = room.cosine.size // lanes
-    longest = 0
-    for lane in range(lengths.size):
-        longest = max(longest, lengths[lane])
-        for i in range(lengths[lane] - 1, -1, -1):
-            total = room.rotated[i * lanes + lane]
-            for j in range(i + 1, lengths[lane]):
-                total -= room.columns[(j * (dimensions + 1) + i) * lanes + lane] * room.rotated[j * lanes + lane]
-            pivot = room.columns[(i * (dimensions + 1) + i) * lanes + lane]
-            room.rotated[i * lanes + lane] = total / pivot if pivot != 0 else like(0.0, total)
-        room.rotated[lengths[lane] * lanes + lane] = 0
-    for j in range(longest):
-        share = room.rotated[j * lanes : (j + 1) * lanes]
-        for lane in range(lanes):
-            if lane >= lengths.size or j >= lengths[lane]:
-                share[lane] = 0
-        for row in range(0, size, lanes):
-            p, q = room.basis[j * size + row : j * size + row + lanes], room.y[row : row + lanes]
-            for lane in range(lanes):
-                q[lane] += share[lane] * p[lane]
-
-
-@kernel
-def _begin_space(problem: Problem, room: Room, status: Any, lengths: Any) -> None:
-    """Start Krylov spaces from the residuals `room.k`; lanes that need none get length 0."""
-    dimensions = room.cosine.size // room.pace.size
-    for lane in range(lengths.size):
-        lengths[lane] = dimensions if status[lane] == _LIVE else 0
-        room.goal[lane] = problem.tolerance * room.sizes[lane]
-    start = room.rotated[: room.pace.size]
-    _length(room.k, start)
-    room.left[:] = 0
-    _unit(room.k, start, room.left, room.z, room.basis[: room.y.size])
-
-
-@kernel
-def _grow_space(way: Way, room: Room, hessenberg: Any, lengths: Any, j: int) -> bool:
-    """Add a dimension from Jᵀz in `room.k` (Arnoldi, modified Gram–Schmidt); return whether any lane needs another.
-
-    A lane's length becomes the dimension at which its residual meets its goal or its space is whole.
-    """
-    lanes, size, image = room.pace.size, room.y.size, room.k
-    dimensions = way.dimensions
-    column = room.columns[j * (dimensions + 1) * lanes : (j + 1) * (dimensions + 1) * lanes]
-    column[: (j + 2) * lanes] = 0
-    _image(room.z, image)
-    _length(image, room.left)
-    for lane in range(lanes):
-        room.left[lane] *= way.rounding
-    # Once is enough for a solution; the eigenvalues of a space that is all but whole need an orthogonal basis.
-    for _ in range(2 if hessenberg.shape[0] > 0 else 1):
-        for i in range(j + 1):
-            _project(room.basis[i * size : (i + 1) * size], image, column[i * lanes : (i + 1) * lanes], room.sizes)
-    rest = column[(j + 1) * lanes : (j + 2) * lanes]
-    _length(image, rest)
-    _unit(image, rest, room.left, room.z, room.basis[(j + 1) * size : (j + 2) * size])
-    for row in range(hessenberg.shape[0]):
-        for i in range(j + 2):
-            hessenberg[row, i, j] = column[i * lanes + row]
-    room.left[:] = rest
-    _rotate(room, column, j)
-    growing = False
-    for lane in range(lengths.size):
-        if lengths[lane] == dimensions:
-            near = abs(room.rotated[(j + 1) * lanes + lane]) <= room.goal[lane]
-            if near or room.left[lane] == 0:
-                lengths[lane] = j + 1
-            growing = growing or lengths[lane] == dimensions
-    return growing and j + 1 < dimensions
-
-
-@kernel
-def _keep_dimensions(problem: Problem, tile: int, lengths: Any, found: Adjoints) -> None:
-    for lane in range(lengths.size):
-        found.products[problem.tiles[tile, 1] + lane] = lengths[lane]
-
-
 # --- a tile ----------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def _begin_space(problem: Problem, way: Way, tile: int, lengths: Any, found: Adjoints) -> None:
+    """Give every row that goes on the length of a space that grows, and the others length 0."""
+    for lane in range(lengths.size):
+        live = found.status[problem.tiles[tile, 1] + lane] == _LIVE
+        lengths[lane] = way.dimensions if live else 0
+
+
+@kernel
+def _end_space(problem: Problem, way: Way, tile: int, lengths: Any, found: Adjoints) -> None:
+    """Keep the dimensions of the first space of every row."""
+    for lane in range(lengths.size):
+        row = problem.tiles[tile, 1] + lane
+        if found.dimensions[row] < 0:
+            found.dimensions[row] = min(lengths[lane], way.hessenberg.shape[2])
 
 
 @inner_kernel
@@ -501,36 +379,48 @@ def _solve_tile(
     """Solve the rows of a tile; a row is written when it is solved, and never looked at again."""
     first, last, lanes = problem.tiles[tile, 1], problem.tiles[tile, 2], _width(problem, tile)
     weights, whole = tables.weights[problem.tiles[tile, 0]], lengths[: last - first]
-    room = _shape_room(tables, problem, way.steps, way.dimensions, tile, floats, found.state, lanes)
-    products, part = 0, 0  # part 0: z is a itself; otherwise a stage, or a dimension
+    hessenberg, columns = way.hessenberg[first:last], way.hessenberg.shape[2]
+    whole[:] = 0
+    room = _shape_room(tables, problem, way, tile, floats, found.state, lanes)
+    part = 0  # 0: the product is that of a itself; otherwise of a stage, or of a dimension
     while True:
         _pull(tables, weights, room, lanes)
-        products += 1
-        if part == 0 or way.dimensions == 0:
-            _make_residual(room.right, room.z, room.k)
         if part == 0:
+            _make_residual(room.right, room.y, room.k)
             _weigh(room)
-            if _end(problem, tile, room, products, found) == 0:
+            if _end(problem, tile, room, whole, found) == 0:
                 break
-        if way.dimensions == 0:
+        if way.kind == RUNGE_KUTTA:
+            if part > 0:
+                _make_residual(room.right, room.z, room.k)
             part = _next_stage(way, room, part)
-        elif part == 0:
-            _begin_space(problem, room, found.status[first:last], whole)
+            whole[:] = way.weight.size - 1
+            continue
+        if part == 0:
+            _begin_space(problem, way, tile, whole, found)
+            if way.kind == GMRES:
+                gmres.begin(room)
+            else:
+                minres.begin(room)
             part = 1
-        elif _grow_space(way, room, way.hessenberg[first:last], whole, part - 1):
-            part += 1
-        elif way.hessenberg.shape[0] > 0:
-            _keep_dimensions(problem, tile, whole, found)
-            break
+            continue
+        if way.kind == GMRES:
+            growing = gmres.grow(room, way.rounding, hessenberg, columns, whole, part - 1)
         else:
-            _combine(room, whole)
-            room.z[:] = room.y
+            growing = minres.grow(room, way.rounding, way.dimensions, hessenberg, columns, whole, part - 1)
+        part += 1
+        if not growing:
+            if way.kind == GMRES:
+                gmres.combine(room, whole)
+            _end_space(problem, way, tile, whole, found)
+            columns = 0
+            _aim(way, room)
             part = 0
 
 
 @kernel
 def work(worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, lengths: Any, found: Adjoints) -> None:
-    """Solve a = Jᵀa + e for the tiles that one thread takes, or find the Hessenberg matrices of I − Jᵀ.
+    """Solve a = Jᵀa + e for the tiles that one thread takes.
 
     Parameters
     ----------
@@ -546,7 +436,7 @@ def work(worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, l
     """
     tables, floats, lengths = borrow_tables(tables), borrow(floats)[worker], borrow(lengths)[worker]
     ahead, weight, steps = borrow(way.ahead), borrow(way.weight), borrow(way.steps)
-    way = Way(ahead, weight, steps, way.dimensions, way.rounding, borrow(way.hessenberg))
+    way = Way(way.kind, ahead, weight, steps, way.dimensions, way.rounding, borrow(way.hessenberg))
     problem = Problem(
         borrow(problem.arguments),
         borrow(problem.slopes),
@@ -562,6 +452,7 @@ def work(worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, l
         borrow(found.residual),
         borrow(found.status),
         borrow(found.products),
+        borrow(found.dimensions),
     )
     tile = take(problem.queue, 0)
     while tile < problem.tiles.shape[0]:

@@ -50,8 +50,12 @@ BIAS = 8
 BLOCK = 16
 #: The order in which samples are trained on; the realisation is the epoch.
 SHUFFLE = 17
+#: Which couplings are cut; the item is the row, from 2**31 on for those that are cut in one direction.
+SYNAPSE = 18
+#: Pairs (i, j < i) of a random graph at i (i − 1) / 2 + j; the realisation is the graph.
+PAIR = 32
 #: Directions of rays from an attractor; the item is 2**16 times the number of the attractor, and the ray.
-RAY = 32
+RAY = 33
 
 # Words travel in uint64: their products have 64 bits, and beside a plain integer numba would make them signed.
 _LOW = np.uint64(0xFFFFFFFF)

@@ -194,11 +194,31 @@ def test_dense_memories_of_every_power_hold_their_patterns():
         np.testing.assert_allclose(memory.W[:40, 40:], scale * few.T)
         cues = fh.flip(few, 0.05, cues=2 * len(few), seed=2)
         starts = np.concatenate([cues, scale * cues @ few.T], axis=1)
-        ends = fh.settle(memory, starts, dt=0.02 if power > 2 else None, t_max=200)
+        ends = fh.settle(memory, starts, t_max=200)
         good = (np.sign(ends.state[:, :40]) == few[np.arange(len(cues)) % len(few)]).all(axis=1)
         assert good.mean() > 0.9
-    with pytest.raises(ValueError, match="dt must be given: the slope of rectified_power, tanh is not bounded"):
-        fh.settle(memory, starts)
+    with pytest.raises(ValueError, match="dt must be given: the slope of identity, rectified_power is not bounded"):
+        fh.settle(fh.dense_associative_memory(few, 3, "identity"), starts)
+
+
+def test_dense_memories_that_are_not_rectified_and_exponential_ones():
+    xi = fh.random_patterns(30, 16, seed=2)
+    cubic = fh.dense_associative_memory(xi, 3, rectified=False)
+    v = np.full(16, 0.4)
+    h = 16.0 ** (-2 / 3) * xi @ np.tanh(8 * v)
+    field = fh.derivatives.residual(cubic, np.concatenate([v, h])[None])[0]
+    np.testing.assert_allclose(field[:16], 16.0 ** (-2 / 3) * xi.T @ h**2 - v, atol=1e-13)
+    np.testing.assert_allclose(field[16:], 0, atol=1e-13)
+    exponential = fh.exponential_memory(xi)
+    start = np.concatenate([xi, np.tanh(8 * xi) @ xi.T - 16], axis=1)
+    h = xi @ np.tanh(8 * xi[3]) - 16
+    field = fh.derivatives.residual(exponential, np.concatenate([xi[3], h])[None])[0]
+    np.testing.assert_allclose(field[:16], xi.T @ np.exp(h) - xi[3], atol=1e-13)
+    ends = fh.settle(exponential, start, t_max=200)
+    assert ends.settled.all()
+    assert (np.sign(ends.state[:, :16]) == xi).all()
+    with pytest.raises(ValueError, match=r"memory_bias must be a number or have shape \(30,\), one for a memory"):
+        fh.krotov_hopfield(xi, memory_bias=np.zeros(16))
 
 
 def test_softmax_memories_take_the_attention_step():

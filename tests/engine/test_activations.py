@@ -11,7 +11,8 @@ from fasthop.activations import ACTIVATIONS, Activation, as_activation, spelled_
 
 NAMES = [
     *("identity", "tanh", "sigmoid", "relu", "leaky_relu", "smooth_leaky_relu", "softplus", "exp", "gelu", "silu"),
-    *("selu", "gaussian", "rectified_power", "hard_tanh", "soft_threshold", "softmax", "layer_norm", "sphere"),
+    *("selu", "gaussian", "rectified_power", "power", "hard_tanh", "soft_threshold", "softmax", "layer_norm"),
+    "sphere",
 ]
 
 
@@ -30,7 +31,7 @@ def test_properties_of_every_activation(kind):
     with pytest.raises(dataclasses.FrozenInstanceError):
         activation.name = "other"
     assert activation.max_slope > 0
-    assert activation.monotone == (kind.name not in ("gelu", "silu", "gaussian"))
+    assert activation.monotone == (kind.name not in ("gelu", "silu", "gaussian", "power"))
     assert activation.invertible == activation.monotone
     assert activation.blockwise == (kind.name in ("softmax", "layer_norm", "sphere"))
     assert len(activation.parameters) == 2
@@ -43,8 +44,8 @@ def test_properties_of_every_activation(kind):
 
 def test_unbounded_slopes_are_infinite():
     unbounded = {name for name, kind in ACTIVATIONS.items() if math.isinf(kind().max_slope)}
-    assert unbounded == {"exp", "rectified_power", "sphere"}
-    assert fh.RectifiedPower(2).max_slope == 1
+    assert unbounded == {"exp", "rectified_power", "power", "sphere"}
+    assert fh.RectifiedPower(2).max_slope == fh.Power(2).max_slope == 1
     assert math.isinf(fh.LayerNorm(epsilon=0).max_slope)
     assert fh.Sphere(0.25).max_slope == 2
 
@@ -84,6 +85,8 @@ def test_parameters_reach_the_kernels():
             ["activation.beta", "takes no parameter"],
         ),
         (lambda: as_activation({"name": "layer_norm", "delta": 1}), ValueError, ["delta", "gamma, epsilon"]),
+        (lambda: fh.Power(1.5), TypeError, ["activation.n", "whole number", "1.5"]),
+        (lambda: fh.Power(3).inverse(1.0), ValueError, ["power", "no inverse", "more than one"]),
         (lambda: fh.GELU().inverse(1.0), ValueError, ["gelu", "no inverse", "more than one"]),
         (lambda: fh.Softmax().g(1.0), ValueError, ["softmax", "last axis", "()"]),
         (lambda: fh.Tanh().apply_slope([1.0, 2.0], [1.0]), ValueError, ["x", "(2,)", "(1,)"]),
@@ -101,3 +104,43 @@ def test_what_does_not_fit_is_refused_in_one_sentence(make, error, words):
 def test_an_activation_without_max_slope_is_incomplete():
     with pytest.raises(NotImplementedError):
         _ = Activation().max_slope
+
+
+@pytest.mark.parametrize(
+    "kind", [*(kind() for kind in ACTIVATIONS.values()), fh.Power(4), fh.RectifiedPower(5)], ids=str
+)
+def test_bounds_hold_and_are_reached(kind):
+    y = np.concatenate([-np.geomspace(1e-3, 200, 400)[::-1], np.geomspace(1e-3, 200, 400)])
+    g = np.array([kind.g([value, 0.0])[0] for value in y]) if kind.blockwise else kind.g(y)
+    low, high = kind.bounds
+    if math.isfinite(high):
+        assert low <= g.min() < low + 0.01
+        assert high - 0.01 < g.max() <= high
+    for a, b in ((-3.0, -1.0), (-0.5, 2.0), (1.0, 4.0)):
+        if not kind.blockwise:
+            steepest = np.abs(kind.slope(np.linspace(a, b, 10_001))).max()
+            assert steepest <= kind.steepest_within(np.array(a), np.array(b)) * (1 + 1e-15)
+
+
+def test_a_step_where_bounded_features_bound_the_slopes():
+    """The largest decay rate of the flow at any state in the box, by NumPy, is within the bound and near it."""
+    rng = np.random.default_rng(5)
+    xi = rng.choice([-1.0, 1.0], (9, 12))
+    for memory in (
+        fh.dense_associative_memory(xi, 3, rectified=False),
+        fh.dense_associative_memory(xi, 4),
+        fh.krotov_hopfield(0.2 * xi, fh.Sigmoid(3.0), fh.Power(3)),
+    ):
+        low, high = memory.box[0][0, 12:], memory.box[1][0, 12:]
+        worst = 0.0
+        for _ in range(300):
+            corner = np.where(rng.random(9) < 0.5, low, high) * rng.choice([1.0, rng.random()])
+            y = np.concatenate([rng.normal(size=12) * rng.choice([0.0, 0.1, 1.0]), corner])
+            slopes = [fh.activations.as_activation(layer.activation) for layer in memory.layers]
+            Lam = np.concatenate([slopes[0].slope(y[:12]), slopes[1].slope(y[12:])])
+            worst = max(worst, np.abs(np.linalg.eigvals(memory.W * Lam)).max())
+        [rate] = memory.fastest_rate
+        assert worst <= rate - 1
+        assert worst > 0.3 * (rate - 1)
+    with pytest.raises(ValueError, match="dt must be given: the slope of identity, power is not bounded"):
+        fh.default_step(fh.dense_associative_memory(xi, 3, "identity", rectified=False))

@@ -3,7 +3,6 @@ import pytest
 from scipy import stats
 
 import fasthop as fh
-from fasthop.patterns import digit_choice
 
 
 def test_patterns_are_fair_signs_and_nested():
@@ -124,11 +123,11 @@ def test_digits_are_the_data_set_that_the_literature_uses():
 
 
 def test_chosen_digits_are_different_images_and_nested():
-    few, many = (digit_choice(count, seed=3, realisations=[0, 1]) for count in (5, 40))
+    images, _ = fh.digit_images()
+    few, many = (fh.choose(images, count, seed=3, realisations=[0, 1]) for count in (5, 40))
     np.testing.assert_array_equal(many[:, :5], few)
     assert not np.array_equal(few[0], few[1])
-    images, _ = fh.digit_images()
-    everything = digit_choice(1797, seed=3, realisations=[0])[0]
+    everything = fh.choose(images, 1797, seed=3)
     np.testing.assert_array_equal(np.sort(everything @ 2.0 ** -np.arange(64)), np.sort(images @ 2.0 ** -np.arange(64)))
 
 
@@ -139,6 +138,7 @@ def test_chosen_digits_are_different_images_and_nested():
         (lambda: fh.random_patterns(2, 5, seed=-1), "seed must be at least 0"),
         (lambda: fh.flip(np.ones((2, 5)), 1.5), "probability must be finite, at least 0, at most 1; got 1.5"),
         (lambda: fh.flip(np.ones(5), 0.5), "patterns must have shape"),
+        (lambda: fh.choose(np.ones((2, 5)), 3), "count must be at least 1 and at most 2; got 3"),
         (lambda: fh.random_patterns(2, 5, bias=1.5), "bias must be finite, at least -1, at most 1; got 1.5"),
         (lambda: fh.correlated_patterns(2, 5, -0.1), "correlation must be finite, at least 0, at most 1; got -0.1"),
         (lambda: fh.spherical_patterns(0, 5), "count must be at least 1; got 0"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fasthop.statistics import bootstrap, clopper_pearson, over_realisations, wilson, with_undecided
+from fasthop.statistics import bootstrap, clopper_pearson, over_realisations, t_interval, wilson, with_undecided
 
 
 @pytest.mark.parametrize("method", ["wilson", "exact"])
@@ -19,6 +19,13 @@ def test_exact_coverage_of_a_rare_failure(interval, least):
     low, high = interval(np.arange(n + 1), np.full(n + 1, n))
     covered = stats.binom.pmf(np.arange(n + 1), n, p)[(low <= p) & (p <= high)].sum()
     assert covered >= least
+
+
+def test_the_t_interval_is_scipy_s():
+    values = np.array([4.0, -5.5, 50, 0])
+    assert t_interval(values) == pytest.approx(stats.t.interval(0.95, 3, values.mean(), stats.sem(values)), abs=1e-12)
+    assert t_interval([2.0, 2.0]) == (2.0, 2.0)
+    assert np.isnan(t_interval([2.0])).all()
 
 
 def test_over_realisations_equals_the_t_interval():

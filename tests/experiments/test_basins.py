@@ -10,8 +10,12 @@ FIGURE_1 = {"weights": [[0.2, -1.5], [-1.5, 0.1]], "bias": [1.0, 0.8], "activati
 
 def task(**changes):
     given = FIGURE_1 | {
+        "system": "1",
+        "measure": "box",
         "low": -3.0,
         "high": 3.0,
+        "size": None,
+        "centre": 0.0,
         "starts": 2000,
         "method": "rk4",
         "dt": None,
@@ -85,6 +89,45 @@ def test_many_starts_in_one_realisation_equal_the_python_call():
     assert rows["hits"].tolist() == table["hits"].tolist()
 
 
+def systems(names, **changes):
+    return {name: basins.summarise(pd.DataFrame(basins.rows(task(system=name, **changes), [0], 5))) for name in names}
+
+
+def told(table):
+    """What a table says of every attractor, by its y."""
+    columns = ["under_1", "under_5_E2", "under_5_E3", "under_9"]
+    return {tuple(np.round(row["state"], 6)): [row[name] for name in columns] for row in table.to_dict("records")}
+
+
+def test_c37_equal_steady_states_are_other_memories_under_other_systems():
+    found = systems(["1", "5", "5-E3", "9"])
+    kept, saddle = ["stable", "unstable", "stable", "stable"], ["unstable", "unstable", "stable", "stable"]
+    due = {(1.25, -1.075): kept, (-0.333333, 0.888889): kept}
+    assert told(found["1"]) == told(found["5"]) == due
+    assert told(found["5-E3"]) == told(found["9"]) == due | {(0.196078, 0.562092): saddle}
+    # With R = I (5) is (1) in other coordinates: from the same y every start goes to the same end.
+    assert found["1"]["hits"].tolist() == found["5"]["hits"].tolist()
+
+
+def test_c36_under_e2_an_indefinite_w_has_no_memory_and_a_definite_one_the_same():
+    for table in systems(["5-E2", "5-E2-polar"]).values():
+        assert table[["kind", "share", "under_1"]].to_numpy().tolist() == [["diverged", 1.0, ""]]
+        assert [len(state) for state in table["state"]] == [0]
+    definite = {"weights": [[0.8, -0.5], [-0.5, 0.8]], "bias": [1.0, 1.0], "high": 7.0}
+    found = systems(["1", "5-E2", "5-E2-polar"], **definite)
+    memories = {(5.0, -1.5): ["stable"] * 4, (-1.5, 5.0): ["stable"] * 4}
+    for table in found.values():
+        assert told(table) == memories
+
+
+def test_c37_the_saddle_of_two_tanh_neurons_is_a_memory_of_e3():
+    # Spectra at the origin: +1, −3 under (1), −1, −9 under (5) with R = I − WᵀΛ.
+    other = {"weights": [[0.0, 2.0], [2.0, 0.0]], "bias": [0.0, 0.0], "activation": {"name": "tanh"}}
+    found = systems(["1", "5-E3"], **other)
+    assert len(found["1"]) == 2
+    assert told(found["5-E3"])[0.0, 0.0] == ["unstable", "unstable", "stable", "stable"]
+
+
 @pytest.mark.parametrize(
     ("changes", "path", "words"),
     [
@@ -92,7 +135,13 @@ def test_many_starts_in_one_realisation_equal_the_python_call():
         ({"weights": [[1.0, 2.0], [3.0]]}, "memory.weights", "W must be"),
         ({"bias": [1.0]}, "memory.weights", "b must be a number or have shape"),
         ({"high": -3.0}, "starts.high", "above starts.low"),
+        ({"low": None}, "starts.low", 'is missing for kind = "box"'),
+        ({"centre": 1.0}, "starts.centre", "must be left out"),
+        ({"measure": "ball", "low": None, "high": None}, "starts.size", 'is missing for kind = "ball"'),
+        ({"measure": "ball", "low": None, "size": 1.0}, "starts.high", "must be left out"),
+        ({"measure": "normal", "low": None, "high": None, "size": -1.0}, "starts.size", "above 0; got -1"),
         ({"starts": 10**8}, "starts.count", "at most"),
+        ({"weights": [[1.0, 1.0], [1.0, 1.0]], "system": "5-E2"}, "memory.weights", "must have an inverse"),
     ],
 )
 def test_what_does_not_go_together_is_named(changes, path, words):
@@ -115,3 +164,17 @@ def test_the_picture_is_a_png(tmp_path):
     rows = pd.DataFrame(basins.rows(task(), [0, 1], 5))
     basins.plot(basins.summarise(rows), tmp_path / "b.png")
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("measure", "size"), [("ball", 2.0), ("normal", 0.7)])
+def test_shares_by_other_measures(measure, size):
+    """Two neurons that inhibit each other: the larger start wins, so the diagonal divides a cloud."""
+    chosen = task(weights=[[0, -2], [-2, 0]], bias=[1, 1], measure=measure, low=None, high=None, size=size, centre=0.5)
+    rows = pd.DataFrame(basins.rows(chosen, [0], 3))
+    assert set(rows.columns) == set(basins.SCHEMA.names)
+    made = {"ball": fh.Ball, "normal": fh.Normal}[measure](size, 0.5).draw(2000, 2, seed=3)
+    due = (made[:, 0] > made[:, 1]).sum()
+    [first] = [row for row in rows.to_dict("records") if row["state"][0] > 0]
+    assert abs(first["hits"] - due) <= 2
+    summary = basins.summarise(rows)
+    assert summary["measure"].tolist() == [measure] * 2

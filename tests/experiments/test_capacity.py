@@ -16,6 +16,19 @@ def task(**changes):
         "pattern_kind": "random",
         "load": None,
         "patterns": 5,
+        "relative_load": None,
+        "pattern_file": None,
+        "weights_file": None,
+        "power": 3,
+        "rectified": False,
+        "memory_gain": 1.0,
+        "dilution": 0.0,
+        "asymmetry": 0.0,
+        "levels": 0,
+        "threshold": 0.0,
+        "anneal_from": 0.0,
+        "anneal_stages": 8,
+        "anneal_time": 10.0,
         "bias": 0.0,
         "correlation": 0.0,
         "flip": 0.1,
@@ -91,6 +104,14 @@ RULES = {
         {"pattern_kind": "correlated", "correlation": 0.2},
         *({"flip": 0.0, noise: amount} for noise, amount in (("flips", 4), ("sigma", 0.7), ("hidden", 10))),
         {"flip": 0.0, "hidden_last": 20},
+        {"dilution": 0.3},
+        {"asymmetry": 0.3},
+        {"levels": 3},
+        {"rule": "dense", "patterns": 60},
+        {"rule": "exponential", "patterns": 60, "neurons": 12},
+        {"rule": "softmax", "patterns": 60, "activation": {"name": "identity"}},
+        {"anneal_from": 1.2, "anneal_stages": 3},
+        {"rule": "covariance", "bias": -0.5, "threshold": 0.1},
     ],
     ids=str,
 )
@@ -180,7 +201,7 @@ def test_turns_are_added_up_to_the_same_rows(monkeypatch):
     monkeypatch.setattr(capacity, "_TURN", 40 * 11)
     turns = pd.DataFrame(capacity.rows(chosen, range(3), 2))
     assert capacity._turn(chosen) == 11
-    sums = [name for name in whole if name.endswith(("overlap_sum", "square_sum"))]
+    sums = [name for name in whole if name.endswith(("overlap_sum", "square_sum", "time_sum"))]
     pd.testing.assert_frame_equal(whole.drop(columns=sums), turns.drop(columns=sums), check_exact=True)
     pd.testing.assert_frame_equal(whole[sums], turns[sums], rtol=1e-14)
 
@@ -204,8 +225,9 @@ def test_biased_patterns_need_the_covariance_rule():
     # The bias makes the field at a single stored pattern that pattern.
     one = task(rule="covariance", neurons=50, patterns=1, bias=0.4, self_coupling=True)
     xi = fh.random_patterns(1, 50, bias=0.4, seed=1)[None]
-    learnt = stored.learn(one, xi)
-    np.testing.assert_allclose(learnt.W[0] @ xi[0, 0] + learnt.b[0], xi[0, 0], atol=1e-12)
+    there = stored.store(one, [0], 1)
+    np.testing.assert_array_equal(there.patterns, xi)
+    np.testing.assert_allclose(there.memory.W[0] @ xi[0, 0] + there.memory.b[0], xi[0, 0], atol=1e-12)
 
 
 def test_harder_cues_come_back_less():
@@ -220,13 +242,25 @@ def test_harder_cues_come_back_less():
         assert rates[0] > rates[1] + 0.1
 
 
+GAIN = ("patterns.relative_load", "gain above 1")
+DIGIT_RANK = (
+    "patterns",
+    "must be at most 55, the rank of patterns.kind = 'digit-images', for the pseudo-inverse; got 56",
+)
+
+
 @pytest.mark.parametrize(
     ("changes", "path", "words"),
     [
         ({"activation": {"name": "relu"}}, "memory.activation", "must be tanh"),
         ({"neurons": None}, "memory.neurons", "is missing"),
-        ({"load": 0.1}, "patterns", "either load or count"),
-        ({"patterns": None}, "patterns", "either load or count"),
+        ({"load": 0.1}, "patterns", "one of load, relative_load and count; got load and count"),
+        ({"patterns": None}, "patterns", "a load, a relative_load or a count"),
+        ({"patterns": None, "load": 0.01}, "patterns.load", "at least 1 pattern; 0.01 of 40 is none"),
+        ({"patterns": None, "load": 0.0}, "patterns.load", "at least 1 pattern; 0 of 40 is none"),
+        ({"patterns": None, "relative_load": 0.05}, "patterns.relative_load", "at least 1 pattern"),
+        ({"patterns": None, "relative_load": 1.0, "rule": "storkey"}, "patterns.relative_load", "Hebb's rule"),
+        ({"patterns": None, "relative_load": 1.0, "activation": {"name": "tanh", "beta": 1.0}}, *GAIN),
         ({"patterns": 41, "rule": "pseudo-inverse"}, "patterns", "at most 40"),
         ({"pattern_kind": "digit-means", "patterns": None}, "memory.neurons", "must be 64"),
         ({"pattern_kind": "digit-images", "neurons": 64, "patterns": 1798}, "patterns.count", "at most 1797"),
@@ -237,7 +271,18 @@ def test_harder_cues_come_back_less():
         ({"flip": 0.0, "hidden": 41}, "cues.hidden", "at most 40"),
         ({"correlation": 0.5}, "patterns.correlation", 'must be 0 for kind = "random"'),
         ({"pattern_kind": "correlated", "bias": 0.5}, "patterns.bias", 'must be 0 for kind = "correlated"'),
-        ({"rule": "covariance", "bias": 1.0}, "patterns", "must differ from their mean"),
+        ({"bias": 1.0}, "patterns.bias", "store nothing"),
+        ({"pattern_kind": "digit-images", "neurons": 64, "patterns": 56, "rule": "pseudo-inverse"}, *DIGIT_RANK),
+        ({"pattern_kind": "spherical"}, "patterns.kind", 'must be of ±1, not "spherical"'),
+        ({"pattern_kind": "file"}, "patterns.file", 'must be given for kind = "file"'),
+        ({"rule": "file"}, "memory.weights", 'must be given for rule = "file"'),
+        ({"rule": "dense", "dilution": 0.5}, "memory.dilution", "must be left out for rule = 'dense'"),
+        ({"rule": "dense", "levels": 2}, "memory.levels", "must be left out"),
+        ({"levels": 1}, "memory.levels", "0 or at least 2"),
+        ({"rule": "softmax", "activation": {"name": "relu"}}, "memory.activation", "must be tanh or identity"),
+        ({"anneal_from": 9.0}, "run.anneal_from", "below the gain 8"),
+        ({"anneal_from": 1.0, "rule": "dense"}, "run.anneal_from", "couples the neurons"),
+        ({"rule": "dense", "patterns": 10**8}, "memory.neurons", "N = 40 and P = 100000000"),
         ({"rule": "maximal-stability", "neurons": 1, "patterns": 1}, "memory.neurons", "at least 2"),
     ],
 )
@@ -271,7 +316,210 @@ def test_the_picture_is_a_png(tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_constant_patterns_and_weights_that_are_all_cut_do_not_end_a_sweep():
+    for changes in ({"rule": "covariance", "bias": -0.9}, {"levels": 2, "dilution": 0.95}):
+        rows = pd.DataFrame(capacity.rows(task(neurons=3, patterns=1, **changes), range(40), 0))
+        assert (rows[list(capacity.OUTCOMES)].sum(axis=1) == rows["cues"]).all()
+        assert rows["sign_overlap_sum"].notna().all()
+
+
 def test_patterns_that_coincide_do_not_end_a_sweep():
     rows = pd.DataFrame(capacity.rows(task(neurons=3, patterns=3, rule="pseudo-inverse"), range(40), 0))
     assert rows["rank"].min() < 3
     assert rows["rank"].max() == 3
+
+
+# --- worn weights ----------------------------------------------------------------------------------------------------
+
+
+def test_diluted_weights_have_the_share_that_was_asked_for_and_keep_the_signal():
+    xi = fh.random_patterns(8, 300, seed=4)
+    W = fh.hebb(xi)
+    some, more = (fh.dilute(W, share, seed=1) for share in (0.3, 0.6))
+    np.testing.assert_array_equal(some, some.T)
+    off = ~np.eye(300, dtype=bool)
+    kept = [(part[off] != 0).sum() / (W[off] != 0).sum() for part in (some, more)]
+    assert kept == pytest.approx([0.7, 0.4], abs=0.02)
+    assert not ((more != 0) & (some == 0)).any()
+    there = some != 0
+    np.testing.assert_allclose(some[there], W[there] / 0.7)
+    one_way = fh.dilute_one_way(W, 0.5, seed=1)
+    cut = (one_way == 0) & (W != 0)
+    assert (cut & cut.T).sum() / cut.sum() == pytest.approx(0.5, abs=0.02)
+    # The same cuts whatever stands beside them, and others for another realisation.
+    many = fh.dilute(np.stack([W, W]), 0.3, seed=1, realisations=[5, 0])
+    np.testing.assert_array_equal(many[1], some)
+    assert not np.array_equal(many[0], some)
+    np.testing.assert_array_equal(fh.dilute(W, 0.0), W)
+    with pytest.raises(ValueError, match="share must be below 1"):
+        fh.dilute(W, 1.0)
+    with pytest.raises(ValueError, match=r"W must have shape \(N, N\); got \(2, 300, 300\)"):
+        fh.dilute(np.stack([W, W]), 0.5)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4, 5, 16])
+def test_quantised_weights_are_few_values_whose_part_along_w_is_w(levels):
+    W = fh.hebb(fh.random_patterns(40, 200, seed=4))
+    coarse = fh.quantise(np.stack([W, 3 * W]), levels)
+    off = ~np.eye(200, dtype=bool)
+    there = off & (W != 0)
+    values = np.unique(np.round(coarse[0][there], 12))
+    assert len(values) <= levels
+    np.testing.assert_allclose(np.diff(values), np.diff(values)[0], rtol=1e-9)
+    np.testing.assert_allclose(values, -values[::-1], atol=1e-12)
+    np.testing.assert_allclose((coarse[0] * W).sum(), (W * W).sum(), rtol=1e-12)
+    np.testing.assert_allclose(coarse[1], 3 * coarse[0], rtol=1e-12)
+    if levels == 2:
+        np.testing.assert_array_equal(np.sign(coarse[0][there]), np.sign(W[there]))
+    noise = np.mean((coarse[0] - W)[off] ** 2) / np.mean(W[off] ** 2)
+    assert noise < {2: 0.7, 3: 0.3, 4: 0.25, 5: 0.2, 16: 0.02}[levels]
+
+
+def test_quantising_needs_something_to_quantise():
+    np.testing.assert_array_equal(fh.quantise(np.eye(3), 2), np.eye(3))
+    with pytest.raises(ValueError, match="levels must be at least 2 and at most 256; got 1"):
+        fh.quantise(np.ones((3, 3)), 1)
+
+
+def test_clipped_and_diluted_memories_hold_less():
+    """Signs of Hebb's weights hold about .10 N patterns at N → ∞, its own .138 N (Sompolinsky 1986)."""
+    base = {"neurons": 200, "flip": 0.0, "patterns": 30, "cues": 30, "tolerance": 1e-6}
+    whole = rate("retrieved", **base)
+    assert whole > 0.5
+    for worn in ({"levels": 2}, {"dilution": 0.5}):
+        assert rate("retrieved", **base, **worn) < whole - 0.25
+        assert rate("retrieved", **base | {"patterns": 12}, **worn) > 0.97
+    assert 0.5 < rate("retrieved", **base | {"patterns": 18, "cues": 10}, asymmetry=0.3) < 0.99
+
+
+# --- dense memories --------------------------------------------------------------------------------------------------
+
+
+def single_flips(F, xi):
+    """Which patterns no single flip improves, by trying every one."""
+    fixed = []
+    for pattern in xi:
+        energies = []
+        for i in range(xi.shape[1]):
+            flipped = pattern.copy()
+            flipped[i] *= -1
+            energies.append(-F(xi @ flipped).sum())
+        fixed.append(min(energies) > -F(xi @ pattern).sum())
+    return fixed
+
+
+@pytest.mark.parametrize(
+    ("changes", "F"),
+    [
+        ({"rule": "dense", "power": 3}, lambda h: h**3),
+        ({"rule": "dense", "power": 3, "rectified": True}, lambda h: np.maximum(h, 0) ** 3),
+        ({"rule": "dense", "power": 4, "patterns": 200}, lambda h: h**4),
+        ({"rule": "exponential", "neurons": 9, "patterns": 60}, lambda h: np.exp(h)),
+    ],
+    ids=str,
+)
+def test_fixed_patterns_of_dense_memories_are_those_of_the_discrete_rule(changes, F):
+    chosen = task(**{"neurons": 16, "patterns": 50} | changes)
+    there = stored.store(chosen, range(3), 5)
+    due = [sum(single_flips(F, xi)) for xi in there.patterns]
+    assert stored.count_fixed(chosen, there).tolist() == due
+    assert 0 < sum(due) < 3 * there.patterns.shape[1]
+
+
+def test_fixed_patterns_of_softmax_memories_are_those_of_one_step_of_attention():
+    chosen = task(rule="softmax", memory_gain=0.1, neurons=16, patterns=50)
+    there = stored.store(chosen, range(2), 5)
+    due = []
+    for xi in there.patterns:
+        weight = np.exp(0.1 * xi @ xi.T)
+        due.append(((weight / weight.sum(axis=1, keepdims=True) @ xi) * xi > 0).all(axis=1).sum())
+    assert stored.count_fixed(chosen, there).tolist() == due
+    assert 0 < sum(due) < 100
+
+
+def test_a_dense_memory_starts_its_memory_neurons_where_the_cue_drives_them():
+    there = stored.store(task(rule="dense", threshold=0.25, patterns=30), range(2), 1)
+    cues = fh.flip(there.patterns, 0.1, seed=1, realisations=range(2))
+    starts = there.start(cues)
+    np.testing.assert_array_equal(starts[..., :40], cues)
+    field = fh.derivatives.residual(there.memory, starts)
+    np.testing.assert_allclose(field[..., 40:], 0, atol=1e-13)
+    np.testing.assert_allclose(there.outputs(starts), np.tanh(8 * cues), rtol=1e-14)
+    np.testing.assert_array_equal(there.memory.b[:, :40], -0.25)
+
+
+def test_dense_memories_hold_what_the_discrete_rule_holds():
+    """P½/N² of h³ energies from clean cues, overlap ≥ .95: .085 at N = 32 by flipping one neuron at a time, to rest."""
+    dense = {"neurons": 32, "rule": "dense", "power": 3, "flip": 0.0, "tolerance": 1e-6, "t_max": 320.0}
+    dense |= {"criterion": 0.95, "cues": 60}
+    loads = np.array([65, 85, 105])
+    rates = [rate("retrieved", **dense, patterns=count) for count in loads.tolist()]
+    assert np.interp(0.5, rates[::-1], loads[::-1]) / 32**2 == pytest.approx(0.085, abs=0.006)
+    # Rectified, the self-coupling through the memories keeps nearly every clean cue, however many there are.
+    assert rate("retrieved", **dense, patterns=300) < 0.05
+    assert rate("retrieved", **dense | {"rectified": True}, patterns=300) > 0.95
+
+
+def test_softmax_memories_recall_patterns_of_the_sphere():
+    sphere = {"rule": "softmax", "activation": {"name": "identity"}, "pattern_kind": "spherical", "neurons": 24}
+    easy = sphere | {"memory_gain": 1.0, "patterns": 100, "flip": 0.0, "sigma": 0.5}
+    assert rate("retrieved", **easy) > 0.95
+    assert rate("close", **easy) > 0.95
+    # A low gain averages over the patterns.
+    assert rate("retrieved", **easy | {"memory_gain": 0.05}) < 0.05
+
+
+# --- sparse patterns, annealing, gains -------------------------------------------------------------------------------
+
+
+def test_overlaps_of_biased_patterns_do_not_count_what_silence_has():
+    xi = fh.random_patterns(4, 400, bias=-0.9, seed=2)
+    silence = -np.ones(400)
+    assert np.mean(silence * xi[0]) > 0.85
+    found = recall.classify(
+        np.full((1, 2), "settled"), np.array([[silence, xi[0]]]), xi[None], np.zeros(2, int), 0.9, True
+    )
+    assert found.outcome[0].tolist() == ["spurious", "retrieved"]
+    assert found.sign_overlap[0] == pytest.approx([0, 1], abs=1e-12)
+    assert recall.overlap_of(-xi[0], xi[0], True) == pytest.approx(-1)
+    assert recall.overlap_of(xi[1], xi[0], False) == np.mean(xi[1] * xi[0])
+
+
+def test_sparse_patterns_hold_more_with_a_threshold():
+    sparse = {"rule": "covariance", "bias": -0.8, "neurons": 300, "patterns": 60, "cues": 30, "flip": 0.02}
+    rates = [rate("retrieved", **sparse, threshold=theta) for theta in (-0.8, 0.0, 0.8)]
+    assert rates[1] > 0.9
+    assert max(rates[0], rates[2]) < rates[1] - 0.3
+
+
+def test_annealing_forgets_what_a_low_gain_cannot_hold_and_adds_up_its_time():
+    base = {"neurons": 100, "patterns": 8, "flip": 0.2, "cues": 40, "tolerance": 1e-6}
+    plain, warm, hot = (rate("retrieved", **base, anneal_from=gain, anneal_stages=4) for gain in (0.0, 4.0, 1.1))
+    assert hot < warm - 0.2  # α_c is .04 at a gain of 1.5, and .118 at 4
+    assert warm == pytest.approx(plain, abs=0.05)
+    chosen = task(**base, anneal_from=2.0, anneal_stages=2, anneal_time=3.0)
+    row = pd.DataFrame(capacity.rows(chosen, [1], 4)).iloc[0]
+    there = stored.store(chosen, [1], 4)
+    states, steps = fh.flip(there.patterns, 0.2, cues=40, seed=4, realisations=[1]), 0
+    for beta, t_max in ((2.0, 3.0), (4.0, 3.0), (8.0, 1000.0)):
+        memory = fh.Memory(there.memory.W, activation=fh.Tanh(beta))
+        ends = fh.settle(memory, states, tolerance=1e-6, t_max=t_max)
+        states, steps = ends.state, steps + ends.steps.sum()
+    assert row["steps_sum"] == steps
+    assert row["unsettled"] == (~ends.settled).sum()
+
+
+def test_retrieval_time_is_that_of_the_retrieved():
+    rows = pd.DataFrame(capacity.rows(task(patterns=9, flip=0.2), range(6), 0))
+    assert 0 < rows["retrieved"].sum() < rows["cues"].sum()
+    summary = capacity.summarise(rows).iloc[0]
+    assert summary["time"] == pytest.approx(rows["time_sum"].sum() / rows["cues"].sum())
+    assert 0 < summary["retrieval_time"] < summary["time"]  # what fails wanders for longer
+    assert rows["time_sum"].sum() == pytest.approx((rows["steps_sum"] * rows["dt"]).sum())
+
+
+def test_relative_loads_are_in_units_of_theory():
+    chosen = task(patterns=None, relative_load=1.2, neurons=1000, activation={"name": "tanh", "beta": 4.0})
+    assert stored.size_of(chosen).patterns == round(1.2 * fh.hebb_capacity(4.0) * 1000)
+    dense = task(patterns=None, relative_load=0.05, neurons=100, rule="dense", power=4)
+    assert stored.size_of(dense).patterns == 50_000

@@ -11,7 +11,7 @@ from fasthop.experiments import ends
 
 
 def task(**changes):
-    given = {
+    given = {field.column: field.default for field in ends.FIELDS if field.column != "realisations"} | {
         "neurons": 40,
         "rule": "hebb",
         "self_coupling": False,
@@ -21,8 +21,17 @@ def task(**changes):
         "patterns": 3,
         "bias": 0.0,
         "correlation": 0.0,
-        **{"flip": 0.0, "flips": 0, "sigma": 0.0, "hidden": 0, "hidden_last": 0},
-        **{"start": "signs", "starts": 200, "criterion": 0.9, "method": "rk4", "tolerance": 1e-10, "t_max": 1e4},
+        "flip": 0.0,
+        "flips": 0,
+        "sigma": 0.0,
+        "hidden": 0,
+        "hidden_last": 0,
+        "start": "signs",
+        "starts": 200,
+        "criterion": 0.9,
+        "method": "rk4",
+        "tolerance": 1e-10,
+        "t_max": 1e4,
     }
     assert set(changes) <= set(given)
     return given | changes
@@ -134,7 +143,7 @@ def test_the_unseen_share_is_estimated():
     [
         ({"flip": 0.1}, "cues.flip", 'must be left out for starts.kind = "signs"'),
         ({"activation": {"name": "relu"}}, "memory.activation", "must be tanh"),
-        ({"patterns": None}, "patterns", "either load or count"),
+        ({"patterns": None}, "patterns", "a load, a relative_load or a count"),
     ],
 )
 def test_what_does_not_go_together_is_named(changes, path, words):

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 import fasthop as fh
+from fasthop.experiments import ends, slices
+from fasthop.sweep.run import table
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 
@@ -18,30 +20,37 @@ PARTS = {
         {"self_coupling": True, "load": 0.5, "flip": 0.1},
     ],
     "hebb_sizes": [{"neurons": 200, "load": 0.15}, {"neurons": 200, "load": 0.19}],
-    "hebb_gains": [{"beta": 2.0, "load": 0.07}, {"beta": 32.0, "load": 0.17}],
+    "hebb_gains": [{"neurons": 200, "beta": 2.0, "patterns": 16}, {"neurons": 400, "beta": 32.0, "patterns": 69}],
+}
+
+#: Where a column of a table stands in a spec.
+PLACES = {
+    **dict.fromkeys(("neurons", "self_coupling", "power", "rectified", "dilution", "levels", "threshold"), "memory"),
+    **dict.fromkeys(("load", "patterns", "bias"), "patterns"),
+    "flip": "cues",
 }
 
 
 def again(name, part):
     """Eight realisations of one task of a spec, with a seed of their own."""
     spec = tomllib.loads((DATA / "specs" / f"{name}.toml").read_text(encoding="utf-8"))
-    spec["seed"] = 99
-    memory = spec["memory"]
-    for key in ("neurons", "self_coupling"):
-        memory[key] = part.get(key, memory.get(key))
-    memory = {key: value for key, value in memory.items() if value is not None}
-    memory["activation"] = {"name": "tanh", "beta": part.get("beta", 8.0)}
-    spec |= {"memory": memory, "patterns": {"load": part["load"]}, "run": spec["run"] | {"realisations": 8}}
-    spec["cues"]["flip"] = part.get("flip", 0.0)
+    spec |= {"seed": 99, "run": {**spec["run"], "realisations": 8}}
+    for key in ("load", "relative_load", "count"):
+        spec["patterns"].pop(key, None)
+    for column, value in part.items():
+        if column == "beta":
+            spec["memory"]["activation"] = {"name": "tanh", "beta": value}
+        else:
+            spec[PLACES[column]]["count" if column == "patterns" else column] = value
     return fh.capacity(**{key: value for key, value in spec.items() if key != "experiment"})
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_of_the_table_comes_out_again(name):
-    table = pd.read_parquet(DATA / "reference" / f"{name}.parquet")
+    reference = pd.read_parquet(DATA / "reference" / f"{name}.parquet")
     for part in PARTS[name]:
-        same = np.logical_and.reduce([np.isclose(table[key], value) for key, value in part.items()])
-        [row] = table[same].to_dict("records")
+        same = np.logical_and.reduce([np.isclose(reference[key], value) for key, value in part.items()])
+        row = reference[same].to_dict("records")[0]  # two relative loads may be the same patterns
         rows = again(name, part)
         rates = rows["retrieved"] / rows["cues"]
         error = np.hypot(rates.std(ddof=1) / np.sqrt(len(rates)), (row["retrieved_high"] - row["retrieved_low"]) / 4)
@@ -50,7 +59,8 @@ def test_a_part_of_the_table_comes_out_again(name):
 
 
 def test_halves_and_what_is_said_of_them():
-    sizes = pd.read_parquet(DATA / "reference" / "hebb_sizes_half.parquet")
+    names = ("hebb_sizes_half", "hebb_large_half")
+    sizes = pd.concat([pd.read_parquet(DATA / "reference" / f"{name}.parquet") for name in names])
     text = (DATA / "reference" / "README.md").read_text(encoding="utf-8")
     for row in sizes.itertuples():
         assert f"{row.half:.4f}"[1:] in text
@@ -60,3 +70,28 @@ def test_halves_and_what_is_said_of_them():
         assert f"{row.half:.3f}"[1:] in text
         assert f"{theory:.3f}"[1:] in text
         assert theory < row.half
+
+
+def test_a_part_of_the_census_comes_out_again():
+    spec = tomllib.loads((DATA / "specs" / "ends.toml").read_text(encoding="utf-8"))
+    spec |= {"seed": 99, "patterns": {"count": 5}, "run": {"realisations": 4}}
+    spec["starts"]["count"] = 500
+    found = ends.summarise(table(spec)).set_index("kind")
+    due = pd.read_parquet(DATA / "reference" / "ends.parquet").query("patterns == 5").set_index("kind")
+    for kind in ("pattern", "inverse", "mixture-3"):
+        error = (due.loc[kind, "share_high"] - due.loc[kind, "share_low"]) / 4 + 0.01
+        assert found.loc[kind, "share"] == pytest.approx(due.loc[kind, "share"], abs=4 * error)
+    # Five patterns, five negatives, and of the 80 mixtures of three those that 500 starts find.
+    assert found.loc[["pattern", "inverse"], "distinct"].tolist() == [5, 5]
+    assert 20 < found.loc["mixture-3", "distinct"] < due.loc["mixture-3", "distinct"]
+
+
+def test_a_part_of_the_slices_comes_out_again():
+    spec = tomllib.loads((DATA / "specs" / "slices.toml").read_text(encoding="utf-8"))
+    spec |= {"seed": 99, "run": {"realisations": 2}}
+    spec["memory"]["rule"] = "hebb"
+    spec["patterns"]["count"] = 5
+    found = slices.summarise(table(spec)).iloc[0]
+    due = pd.read_parquet(DATA / "reference" / "slices.parquet").query("rule == 'hebb' and patterns == 5").iloc[0]
+    assert found["boundary_entropy"] == pytest.approx(due["boundary_entropy"], abs=0.1)
+    assert found["exponent"] == pytest.approx(due["exponent"], abs=0.12)

@@ -13,6 +13,7 @@ from fasthop.activations import (
     HardTanh,
     Identity,
     LeakyReLU,
+    Power,
     RectifiedPower,
     ReLU,
     Sigmoid,
@@ -34,6 +35,7 @@ ALL = [
     *(Tanh(), Tanh(0.3), Tanh(8), Sigmoid(), Sigmoid(20), ReLU(), LeakyReLU(), LeakyReLU(0.5), SmoothLeakyReLU()),
     *(Identity(), Softplus(), Softplus(0.3), Softplus(20), Exp(), GELU(), SiLU(), SELU(), Gaussian()),
     *(RectifiedPower(n) for n in (2, 3, 4, 5, 8, 12)),
+    *(Power(n) for n in (2, 3, 4, 7, 12)),
     *(HardTanh(), SoftThreshold(), SoftThreshold(0.3)),
 ]
 METHODS = ("g", "slope", "lagrangian", "legendre")
@@ -116,6 +118,7 @@ EXACT = {
         lambda y, a: (a - 1) * y ** (a - 2) if y > 0 else mp.mpf(0),
         lambda y, a: y**a / a if y > 0 else mp.mpf(0),
     ),
+    "power": (lambda y, a: y ** (a - 1), lambda y, a: (a - 1) * y ** (a - 2), lambda y, a: y**a / a),
     "hard_tanh": (
         lambda y, a: min(max(y, mp.mpf(-1)), mp.mpf(1)),
         lambda y, a: mp.mpf(abs(y) < 1),
@@ -150,9 +153,9 @@ def points(dtype):
 def within(activation, dtype, y):
     """The points at which e^y and powers, and their products, are finite."""
     most = {"exp": np.log(float(np.finfo(dtype).max)) - 8}.get(activation.name, np.inf)
-    if activation.name == "rectified_power":
+    if activation.name in ("rectified_power", "power"):
         most = float(np.finfo(dtype).max) ** (1 / activation.n) / 2
-    return y[y < most]
+    return y[(y if activation.name != "power" else np.abs(y)) < most]
 
 
 def errors(values, due, dtype):
@@ -202,12 +205,12 @@ def test_formulas_fit_each_other(activation):
     with mp.workdps(50):
         for y in map(mp.mpf, ("-3.2", "-.4", ".7", "2.9")):
             h = mp.mpf("1e-18")
-            assert abs((g(y + h, a) - g(y - h, a)) / (2 * h) - slope(y, a)) < 1e-29 * max(1, g(y, a))
+            assert abs((g(y + h, a) - g(y - h, a)) / (2 * h) - slope(y, a)) < 1e-29 * max(1, abs(g(y, a)))
             kinks = [t for t in (-1, -a, 0, a, 1) if min(y, 0.25) < t < max(y, 0.25)]
             pieces = sorted({mp.mpf(0.25), y, *kinks}, reverse=bool(y < 0.25))
             integral = mp.quad(lambda t: g(t, a), pieces)
             due = lagrangian(y, a) - lagrangian(mp.mpf(0.25), a)
-            assert abs(due - integral) < 1e-18 * max(1, due)
+            assert abs(due - integral) < 1e-18 * max(1, abs(due))
 
 
 def test_naive_formulas_lose_the_tails():
@@ -313,6 +316,7 @@ INVERSE = {
     "exp": lambda v, a: mp.log(v),
     "selu": lambda v, a: v / LAMBDA if v > 0 else mp.log1p(v / (LAMBDA * ALPHA)),
     "rectified_power": lambda v, a: v ** (1 / (a - 1)),
+    "power": lambda v, a: mp.sign(v) * abs(v) ** (1 / (a - 1)),
 }
 
 
@@ -327,6 +331,7 @@ INVERSE = {
         (SELU(), [-1.0, -0.3, -1e-12, 2.0]),
         (RectifiedPower(3), [5e-324, 1e-300, 0.3, 1e300]),
         (RectifiedPower(12), [5e-324, 1e-300, 0.3, 7.0, 1e300]),
+        (Power(12), [-5e-324, 1e-300, -0.3, 7.0, -1e300]),
     ],
     ids=str,
 )
@@ -335,7 +340,7 @@ def test_inverse_is_exact_to_rounding(activation, values):
         for v in values:
             due = INVERSE[activation.name](mp.mpf(v), mp.mpf(activation.parameter))
             assert abs(mp.mpf(float(activation.inverse(v))) - due) < 6e-16 * max(1, abs(due)), v
-            if activation.name == "rectified_power":
+            if activation.name in ("rectified_power", "power"):
                 assert abs(mp.mpf(float(activation.inverse(v))) / due - 1) < 6e-16, v
 
 
@@ -351,6 +356,7 @@ def test_inverse_at_and_beyond_the_range():
         (Exp(), [0, -1, 1], [-inf, nan, 0]),
         (SELU(), [-1.8, 0], [nan, 0]),
         (RectifiedPower(4), [0, -1, 1, inf], [nan, nan, 1, inf]),
+        (Power(4), [0, -1, 1, inf, -inf], [0, -1, 1, inf, -inf]),
         (HardTanh(), [1, -1, 0.5, 2], [nan, nan, 0.5, nan]),
         (SoftThreshold(2), [0, 1, -1], [nan, 3, -3]),
         (Identity(), [0, -5], [0, -5]),

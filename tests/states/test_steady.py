@@ -275,3 +275,41 @@ def test_c6_a_softmax_memory_has_one_dead_direction():
 def test_bad_input_is_one_sentence(memory, options, words):
     with pytest.raises(ValueError, match=words):
         fh.steady_states(memory, **options)
+
+
+# --- many at once ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_counts_are_those_of_each_memory_alone(threads, monkeypatch):
+    drawn = [draw(6, seed) for seed in range(9)]
+    W, b = np.array([W for W, _ in drawn]), np.array([b for _, b in drawn])
+    monkeypatch.setattr("numba.get_num_threads", lambda: threads)
+    counts = fh.count_steady_states(fh.Memory(W, b, "relu"))
+    assert counts["steady"].tolist() == [len(by_hand(*each)) for each in drawn]
+    assert counts["stable"].tolist() == [
+        int(fh.steady_states(fh.Memory(*each, "relu"))["stable"].sum()) for each in drawn
+    ]
+    assert (counts["degenerate"] == 0).all()
+    assert counts["stable"].nunique() > 1
+
+
+def test_counts_tell_what_is_degenerate():
+    # A segment of states, a state with a neuron at 0, one state, none.
+    W = [[[0, -1], [-1, 0]], [[0, 0], [0, 0]], [[0, -0.5], [-0.5, 0]], [[1.5, 0], [0, 1.5]]]
+    counts = fh.count_steady_states(fh.Memory(W, [[1, 1], [1, 0], [1, 1], [1, 1]], "relu"))
+    assert counts.to_numpy().tolist() == [[1, 0, 1], [1, 0, 1], [1, 1, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("memory", "words"),
+    [
+        (fh.Memory(np.eye(3)), "only the states of a ReLU memory"),
+        (fh.Memory(np.eye(25), activation="relu"), "at most 24 neurons"),
+        (fh.Memory([[0, 1], [2, 0]], 0, "relu"), "symmetric W"),
+        (fh.Memory(np.eye(2), 0, "relu", R="gradient"), "without R"),
+    ],
+)
+def test_what_cannot_be_counted_is_named(memory, words):
+    with pytest.raises(ValueError, match=words):
+        fh.count_steady_states(memory)

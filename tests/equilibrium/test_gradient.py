@@ -124,7 +124,7 @@ def test_complex_step(name, variable):
                 assert close(found.dparameters[0][key][i], value, 1e-12)
 
 
-@pytest.mark.parametrize("solver", ["auto", "iteration", "ode", "gmres", "cholesky", "lu"])
+@pytest.mark.parametrize("solver", ["auto", "iteration", "ode", "gmres", "minres", "cholesky", "lu"])
 @pytest.mark.parametrize("variable", ["y", "u"])
 @pytest.mark.parametrize("n", [5, 70])
 def test_every_solver_finds_the_adjoint_of_symmetric_weights(n, variable, solver):
@@ -354,7 +354,7 @@ def test_minus_two_diverges_by_iteration_and_not_as_a_flow():
     with pytest.warns(RuntimeWarning, match="1 of 1 gradients are refused: 1 unsolved"):
         lost = fh.gradient(memory, states, e, solver="iteration")
     assert np.isnan(lost.adjoint).all()
-    for solver in ("ode", "gmres", "lu", "cholesky", "auto"):
+    for solver in ("ode", "gmres", "minres", "lu", "cholesky", "auto"):
         found = fh.gradient(memory, states, e, solver=solver)
         np.testing.assert_allclose(found.adjoint, e / 3, rtol=1e-11)
     assert (found.lambda_max[0], found.rho[0], found.amplification[0]) == pytest.approx((-2, 2, 1 / 3))
@@ -382,12 +382,12 @@ def test_a_saddle_serves_lu_and_gmres_alone():
     due = np.linalg.solve(np.eye(2) - W.T, e[0])
     for options in ({"R": "gradient"}, {"R": "gradient", "variable": "u"}):
         memory = fh.Memory(W, **options)
-        for solver in ("auto", "lu", "gmres"):
+        for solver in ("auto", "lu", "gmres", "minres"):
             found = fh.gradient(memory, origin, e, solver=solver)
             np.testing.assert_allclose(found.adjoint[0], due, rtol=1e-12)
             assert found.lambda_max[0] == pytest.approx(2)
         for solver in ("iteration", "ode", "cholesky"):
-            with pytest.warns(RuntimeWarning, match="where λ_max\\(J\\) ≥ 1 only lu and gmres serve"):
+            with pytest.warns(RuntimeWarning, match="where λ_max\\(J\\) ≥ 1 only lu, gmres and minres serve"):
                 fh.gradient(memory, origin, e, solver=solver)
     with pytest.warns(RuntimeWarning, match="1 unstable"):  # system (1) does not stay there
         fh.gradient(fh.Memory(W), origin, e)
@@ -429,7 +429,7 @@ def test_one_bad_sample_stops_no_other():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"solver": "newton"}, "solver must be one of 'auto', 'iteration', 'ode', 'gmres', 'cholesky', 'lu'"),
+        ({"solver": "newton"}, "solver must be one of 'auto', 'iteration', 'ode', 'gmres', 'minres', 'cholesky', 'lu'"),
         ({"cotangent": np.ones((2, 5))}, r"cotangent must have the shape of states, \(3, 5\)"),
         ({"states": np.ones((3, 4))}, r"states must have shape \(B, 5\)"),
         ({"tolerance": 0.0}, "tolerance must be finite, above 0"),

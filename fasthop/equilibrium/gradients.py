@@ -16,15 +16,18 @@ from typing import Any
 import numpy as np
 
 from fasthop import checks
-from fasthop.adjoints import NOT_FINITE, SOLVED, SOLVERS, solve
-from fasthop.clamping import Clamped
 from fasthop.ensemble import settle
+from fasthop.equilibrium.adjoints import NOT_FINITE, SOLVED, SOLVERS, fill, solve
+from fasthop.equilibrium.clamping import Clamped
+from fasthop.equilibrium.equations import states_of
+from fasthop.equilibrium.linearised import Linearised
+from fasthop.equilibrium.parameter_slopes import parameter_slopes
+from fasthop.equilibrium.spectra import Spectrum
 from fasthop.fields import activate, slopes, spans
-from fasthop.linearised import Linearised, states_of
 from fasthop.memory import Memory
-from fasthop.parameter_slopes import parameter_slopes
 from fasthop.runtime import one_blas_thread
 from fasthop.weights import Blocks, LowRank, Weights
+from fasthop_kernels.adjoint import Adjoints
 from fasthop_kernels.products import DIAGONAL, LOW_RANK, PLAIN
 
 #: What became of a state, in the order of the codes.
@@ -36,7 +39,7 @@ SETTLED = {"float64": 1e-6, "float32": 1e-3}
 _TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 
 #: Solvers that need no more than a nonsingular I − J, and so serve at saddles too.
-GENERAL = ("lu", "gmres", "auto")
+GENERAL = ("auto", "gmres", "minres", "lu")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,7 +64,11 @@ class Gradient:
         Index into `KINDS`. What is not solved is left out of every sum, and NaN per sample.
     solver : str array, shape (B,)
     lambda_max, rho : float64 array, shape (B,)
-        max Re λ and max |λ| of J: exact up to N = 32, above it from a Krylov space of 24 dimensions.
+        max Re λ and max |λ| of J: exact up to N = 32, above it the outermost Ritz values of a Krylov space.
+    lambda_max_error : float64 array, shape (B,)
+        How far λ_max may be off: the residual of its Ritz pair, 0 where it is exact. For symmetric W and monotone
+        elementwise g J has an eigenvalue as near, and λ_max is not below; otherwise a matrix as near to J has it. Where
+        1 is that near, the space has grown until it was not, or all eigenvalues were computed (up to N = 512).
     forward_residual : float array, shape (B,)
         max|residual| / max(1, max|y|) of the state.
     backward_residual : float array, shape (B,)
@@ -80,6 +87,7 @@ class Gradient:
     solver: np.ndarray
     lambda_max: np.ndarray
     rho: np.ndarray
+    lambda_max_error: np.ndarray
     forward_residual: np.ndarray
     backward_residual: np.ndarray
     products: np.ndarray
@@ -94,6 +102,13 @@ class Gradient:
         """1/(1 − λ_max): how much a small change of e, or of the state, is magnified; it has no bound at a fold."""
         with np.errstate(divide="ignore"):
             return np.asarray(1 / (1 - self.lambda_max))
+
+    @property
+    def largest_amplification(self) -> np.ndarray:
+        """1/(1 − λ_max) for the largest λ_max that `lambda_max_error` allows; infinite where that may be 1."""
+        near = np.where(self.lambda_max < 1, np.minimum(self.lambda_max + self.lambda_max_error, 1), self.lambda_max)
+        with np.errstate(divide="ignore"):
+            return np.asarray(1 / (1 - near))
 
     @property
     def dstart(self) -> np.ndarray:
@@ -128,15 +143,16 @@ def gradient(
         Steady states, as `settle` leaves them.
     cotangent : array_like of the same shape
         e = ∂loss/∂state, of each state.
-    solver : {"auto", "iteration", "ode", "gmres", "cholesky", "lu"}
-        iteration needs ρ(J) < 1, ode λ_max(J) < 1, cholesky symmetric W and monotone elementwise g besides; gmres and
-        lu need I − J to be nonsingular and nothing more. auto factorises up to N = 48, and iterates or takes GMRES
-        above it; `Gradient.solver` says which.
+    solver : {"auto", "iteration", "ode", "gmres", "minres", "cholesky", "lu"}
+        iteration needs ρ(J) < 1, ode λ_max(J) < 1; gmres and lu need I − J to be nonsingular and nothing more, minres
+        symmetric W and monotone elementwise g besides, cholesky λ_max(J) < 1 as well, which its success proves. auto
+        factorises up to N = 48, by cholesky where that serves and by lu; above it takes minres where that serves, or
+        gmres, and lu where these fail. `Gradient.solver` says which.
     per_sample : bool
         Whether the gradients of all samples are kept apart; otherwise they are summed in the order of the batch.
     tolerance : float, optional
-        Of iteration, ode and gmres: max|e + Jᵀa − a| ≤ tolerance · max(max|e|, max|a|). By default 1e-12, in float32
-        1e-5.
+        Of iteration, ode, gmres and minres: max|e + Jᵀa − a| ≤ tolerance · max(max|e|, max|a|). By default 1e-12, in
+        float32 1e-5.
     tighten : float, optional
         Settle the states further, to `tighten` · (1 − λ_max)²: near a fold the error of a gradient is that of its state
         divided by (1 − λ_max)².
@@ -170,18 +186,15 @@ def gradient(
         at = Linearised(memory, _tightened(at, checks.real("tighten", tighten, above=0)).reshape(found.shape))
     e = right.reshape(at.states.shape)
     status = judge(at, e)
-    usable = status == SOLVED
-    if solver not in GENERAL:  # a saddle that (5) or (9) attract to
-        status[usable & (at.spectrum.lambda_max >= 1)] = _CODE["unsolved"]
-    solved, names = at.adjoints(), np.full(len(e), "none", object)
-    solved.state[:] = np.nan
-    if (rows := status == SOLVED).any():
-        part, names[rows] = solve(at.some(rows), e[rows], solver, goal)
-        for whole, values in zip(solved, part, strict=True):
-            whole[rows] = values
-        status[rows] = np.where(part.status == SOLVED, SOLVED, _CODE["unsolved"])
-        solved.state[status != SOLVED] = np.nan
-    _warn(status, at, solver)
+    solved, names, spectrum = at.adjoints(), np.full(len(e), "none", object), Spectrum.unknown(len(e))
+    for rows in (status == SOLVED, status != SOLVED):
+        part = at.some(rows)
+        if rows.any() and (status[rows] == SOLVED).all():
+            found_here, names[rows], status[rows] = _solve(part, e[rows], solver, goal)
+            fill(solved, rows, found_here)
+        spectrum.fill(rows, part.spectrum)
+    solved.state[status != SOLVED] = np.nan
+    _warn(status, spectrum, solver)
     shape = found.shape[:-1]
     parts = derivatives(at, solved.state, solved.between, status == SOLVED, per_sample)
     table = {
@@ -189,8 +202,9 @@ def gradient(
         "states": at.states,
         "status": status,
         "solver": names.astype(str),
-        "lambda_max": at.spectrum.lambda_max,
-        "rho": at.spectrum.rho,
+        "lambda_max": spectrum.lambda_max,
+        "rho": spectrum.rho,
+        "lambda_max_error": spectrum.error,
         "forward_residual": at.residual,
         "backward_residual": solved.residual,
         "products": solved.products,
@@ -202,13 +216,33 @@ def gradient(
 
 
 def judge(at: Linearised, right: np.ndarray) -> np.ndarray:
-    """Return the status of every state before anything is solved, int8, shape (B,)."""
+    """Return what the states themselves say, as a status of each, int8, shape (B,)."""
     status = np.full(len(at.states), SOLVED, np.int8)
-    status[~at.stable] = _CODE["unstable"]
     status[_on_kink(at)] = _CODE["kink"]
     status[~(at.residual <= SETTLED[at.memory.dtype.name])] = _CODE["unsettled"]
     status[~(np.isfinite(at.states).all(axis=1) & np.isfinite(right).all(axis=1))] = NOT_FINITE
     return status
+
+
+def _solve(at: Linearised, right: np.ndarray, solver: str, tolerance: float) -> tuple[Adjoints, np.ndarray, np.ndarray]:
+    """Return the adjoints of settled states, the solver of each and its status.
+
+    The spectrum says which states the flow leaves. Krylov spaces of a solver give it on the way; one that converges to
+    nothing there must know it before.
+    """
+    status, found, names = np.full(len(right), SOLVED, np.int8), at.adjoints(), np.full(len(right), "none", object)
+    if solver not in GENERAL:
+        status[at.spectrum.lambda_max >= 1] = _CODE["unsolved"]  # a saddle that (5) or (9) attract to
+        status[~at.stable] = _CODE["unstable"]
+    due = status == SOLVED
+    if due.all():
+        found, names = solve(at, right, solver, tolerance)
+    elif due.any():
+        part, names[due] = solve(at.some(due), right[due], solver, tolerance)
+        fill(found, due, part)
+    status[due & (found.status != SOLVED)] = _CODE["unsolved"]
+    status[~at.stable] = _CODE["unstable"]
+    return found, names, status
 
 
 def _on_kink(at: Linearised) -> np.ndarray:
@@ -237,13 +271,13 @@ def _tightened(at: Linearised, goal: float) -> np.ndarray:
     return states
 
 
-def _warn(status: np.ndarray, at: Linearised, solver: str) -> None:
+def _warn(status: np.ndarray, spectrum: Spectrum, solver: str) -> None:
     if (status == SOLVED).all():
         return
     counts = Counter(KINDS[code] for code in status[status != SOLVED])
     listed = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
-    saddle = solver not in GENERAL and (at.spectrum.lambda_max[status == _CODE["unsolved"]] >= 1).any()
-    hint = "; where λ_max(J) ≥ 1 only lu and gmres serve" if saddle else ""
+    saddle = solver not in GENERAL and (spectrum.lambda_max[status == _CODE["unsolved"]] >= 1).any()
+    hint = "; where λ_max(J) ≥ 1 only lu, gmres and minres serve" if saddle else ""
     warnings.warn(f"{sum(counts.values())} of {status.size} gradients are refused: {listed}{hint}.", RuntimeWarning, 3)
 
 

@@ -17,18 +17,18 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
-from fasthop.adjoints import SOLVED, SOLVERS, solve
-from fasthop.clamping import clamp
 from fasthop.ensemble import Ends, default_step, settle
+from fasthop.equilibrium.adjoints import SOLVED, SOLVERS, solve
+from fasthop.equilibrium.clamping import clamp
+from fasthop.equilibrium.gradients import derivatives
+from fasthop.equilibrium.linearised import Linearised
 from fasthop.fields import spans
 from fasthop.files import replace_file
-from fasthop.gradients import derivatives
-from fasthop.linearised import Linearised
-from fasthop.losses import LOSSES
 from fasthop.memory import Memory
-from fasthop.optimisers import SGD, Adam
 from fasthop.runtime import all_threads
 from fasthop.spectra import norm
+from fasthop.training.losses import LOSSES
+from fasthop.training.optimisers import SGD, Adam
 from fasthop.weights import Blocks, Dense, Weights
 from fasthop_kernels import random
 
@@ -115,7 +115,7 @@ def fit(
     held, read : int
         Indices of layers. The activation of the held one is the identity.
     loss : {"squared", "logistic", "cross_entropy"}
-        Of y (or u) of the read layer, not of g: `fasthop.losses`.
+        Of y (or u) of the read layer, not of g: `fasthop.training.losses`.
     optimiser : SGD or Adam, optional
         Adam by default. Its rate falls to 0 along half a cosine.
     epochs, batch : int

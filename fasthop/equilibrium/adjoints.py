@@ -8,26 +8,21 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lapack
 
-from fasthop.activations import as_activation
-from fasthop.linearised import NARROW, WIDE, Linearised
+from fasthop.equilibrium.equations import WIDE
+from fasthop.equilibrium.linearised import Linearised
 from fasthop.runtime import one_blas_thread
 from fasthop_kernels import adjoint as kernels
 from fasthop_kernels.steppers import RK4
 
 SOLVED, UNSOLVED, NOT_FINITE = kernels.SOLVED, kernels.UNSOLVED, kernels.NOT_FINITE
 
-#: Dimensions after which GMRES restarts.
-RESTART = 48
 #: Up to this N `auto` factorises: one factorisation then costs less than the products of GMRES.
 DIRECT = 48
-#: Up to this ρ(J) `auto` iterates: a product is then cheaper than an orthogonalisation.
-CONTRACTIVE = 0.3
-
 #: Radius of the half disc in which RK4 is stable.
 DISC = 2.6
 
 #: Products with Jᵀ that a solver may take for a row.
-MOST = {"iteration": 100_000, "ode": 400_000, "gmres": 4_000}
+MOST = {"iteration": 100_000, "ode": 400_000, "gmres": 4_000, "minres": 20_000}
 
 
 def iteration(at: Linearised, right: np.ndarray, tolerance: float) -> kernels.Adjoints:
@@ -43,8 +38,16 @@ def ode(at: Linearised, right: np.ndarray, tolerance: float) -> kernels.Adjoints
 
 def gmres(at: Linearised, right: np.ndarray, tolerance: float) -> kernels.Adjoints:
     """Solve by GMRES in lanes: needs I − J to be nonsingular and nothing more."""
-    problem = at.problem(right, NARROW, tolerance, MOST["gmres"])
-    return at.run(problem, at.adjoints(), NARROW, dimensions=min(RESTART, at.memory.neurons))
+    return at.gmres(right, tolerance, MOST["gmres"])
+
+
+def minres(at: Linearised, right: np.ndarray, tolerance: float) -> kernels.Adjoints:
+    """Solve by MINRES in lanes: needs symmetric W, monotone elementwise g, and I − J to be nonsingular."""
+    if at.similar:
+        return at.minres(right, tolerance, MOST["minres"])
+    found = at.adjoints()
+    found.status[:] = UNSOLVED
+    return found
 
 
 def cholesky(at: Linearised, right: np.ndarray, tolerance: float) -> kernels.Adjoints:
@@ -58,17 +61,15 @@ def lu(at: Linearised, right: np.ndarray, tolerance: float) -> kernels.Adjoints:
 
 
 SOLVERS: dict[str, Callable[[Linearised, np.ndarray, float], kernels.Adjoints]] = {
-    solver.__name__: solver for solver in (iteration, ode, gmres, cholesky, lu)
+    solver.__name__: solver for solver in (iteration, ode, gmres, minres, cholesky, lu)
 }
 
 
 def choose(at: Linearised) -> np.ndarray:
-    """Return the solver that `auto` takes for every row, by N, by the symmetry of W and by ρ(J)."""
+    """Return the solver that `auto` takes for every row: by N, the symmetry of W, and λ_max(J)."""
     if at.memory.neurons > DIRECT:
-        return np.where(at.spectrum.rho <= CONTRACTIVE, "iteration", "gmres").astype(object)
-    kinds = [as_activation(layer.activation) for layer in at.memory.layers]
-    definite = at.memory.symmetric and at.pointwise.all() and all(kind.monotone for kind in kinds)
-    if not definite:
+        return np.full(len(at.states), "minres" if at.similar else "gmres", object)
+    if not at.similar:
         return np.full(len(at.states), "lu", object)
     return np.where(at.spectrum.lambda_max < 1, "cholesky", "lu").astype(object)
 
@@ -84,7 +85,7 @@ def solve(at: Linearised, right: np.ndarray, solver: str, tolerance: float) -> t
     solver : str
         Of `SOLVERS`, or "auto".
     tolerance : float
-        Solved where max|e + Jᵀa − a| ≤ tolerance · max(max|e|, max|a|), for iteration, ode and gmres.
+        Solved where max|e + Jᵀa − a| ≤ tolerance · max(max|e|, max|a|), for iteration, ode, gmres and minres.
 
     Returns
     -------
@@ -98,15 +99,16 @@ def solve(at: Linearised, right: np.ndarray, solver: str, tolerance: float) -> t
     else:
         found = at.adjoints()
         for name in names:
-            _fill(found, chosen == name, SOLVERS[name](at.some(chosen == name), right[chosen == name], tolerance))
+            fill(found, chosen == name, SOLVERS[name](at.some(chosen == name), right[chosen == name], tolerance))
     rest = found.status != SOLVED
     if solver == "auto" and rest.any():
         chosen[rest] = "lu"
-        _fill(found, rest, lu(at.some(rest), right[rest], tolerance))
+        fill(found, rest, lu(at.some(rest), right[rest], tolerance))
     return found, chosen.astype(str)
 
 
-def _fill(found: kernels.Adjoints, rows: np.ndarray, part: kernels.Adjoints) -> None:
+def fill(found: kernels.Adjoints, rows: np.ndarray, part: kernels.Adjoints) -> None:
+    """Write what was found for the rows of a mask."""
     for whole, values in zip(found, part, strict=True):
         whole[rows] = values
 
@@ -156,7 +158,7 @@ def _general(at: Linearised, row: int, e: np.ndarray) -> np.ndarray | None:
 
 
 def _positive(at: Linearised, row: int, e: np.ndarray) -> np.ndarray | None:
-    if (at.slopes[row] < 0).any() or not at.pointwise.all() or not at.memory.symmetric:
+    if not at.similar:
         return None
     W, alive = at.W[at.owners[row]], at.slopes[row] > 0
     root = np.sqrt(at.slopes[row][alive])

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fasthop.adjoints import SOLVED, iteration
-from fasthop.clamping import Clamped
 from fasthop.ensemble import settle
-from fasthop.linearised import Linearised, states_of
+from fasthop.equilibrium.adjoints import SOLVED, iteration
+from fasthop.equilibrium.clamping import Clamped
+from fasthop.equilibrium.equations import states_of
+from fasthop.equilibrium.linearised import Linearised
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
 
@@ -77,7 +78,7 @@ def contraction(memory: Memory, states: Any) -> pd.DataFrame:
 
 def plot_contraction(table: pd.DataFrame, path: str | Path) -> None:
     """Draw the iterations of `contraction` over ρ(J) with what ρ predicts, as PNG."""
-    from fasthop.plot_learning import iterations
+    from fasthop.equilibrium.plot import iterations
 
     iterations(table, Path(path))
 

@@ -85,7 +85,7 @@ def test_dense_symmetric_low_rank_and_bounded_weights_stay_what_they_are():
 def test_the_result_does_not_depend_on_threads():
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import numba; numba.set_num_threads(int(sys.argv[2]))\n"
-        "from engine import test_training as t; import fasthop as fh\n"
+        "from training import test_fit as t; import fasthop as fh\n"
         "found = fh.fit(t.chain(), t.INPUTS, t.TARGETS, epochs=3)\n"
         "print(found.memory.weights.stored.tobytes().hex())"
     )
@@ -100,7 +100,7 @@ def test_the_result_does_not_depend_on_threads():
 def test_killed_and_continued_it_ends_the_same(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from engine import test_training as t; import fasthop as fh\n"
+        "from training import test_fit as t; import fasthop as fh\n"
         "fh.fit(t.chain(), t.INPUTS, t.TARGETS, epochs=200, checkpoint=sys.argv[2])"
     )
     tests, path = str(Path(__file__).resolve().parents[1]), tmp_path / "fit.npz"

@@ -1,4 +1,4 @@
-"""The map whose fixed points are the steady states, linearised there: J, its spectrum, and whether the flow is stable.
+"""The map whose fixed points are the steady states, linearised there: J, and its adjoint equation for the kernels.
 
 J is W Λ for systems (1) and (9) and Λ W for system (5), with Λ at the argument of g. A layer that is held (`clamp`)
 receives nothing: its rows of W are zero, and its state is its bias.
@@ -9,39 +9,25 @@ from __future__ import annotations
 import copy
 import itertools
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 import numpy as np
 
 from fasthop import checks
-from fasthop.clamping import Clamped
-from fasthop.derivatives import drive_matrices
+from fasthop.equilibrium.clamping import Clamped
 from fasthop.fields import curvature, owners, relative, residuals, slopes, spans
 from fasthop.memory import Memory
-from fasthop.runtime import on_threads, one_blas_thread, workers_for
+from fasthop.runtime import on_threads, workers_for
 from fasthop_kernels import adjoint as kernels
-from fasthop_kernels.flows import GRADIENT, NONE
 from fasthop_kernels.lanes import LINE, lane_line
 from fasthop_kernels.steppers import EULER
 from fasthop_kernels.tables import Tables
 
-#: Up to this N all eigenvalues of every J are computed; above it the outermost Ritz values of a Krylov space.
-EXACT = 32
-#: Dimensions of that space.
-KRYLOV = 24
-
-#: Cache lines of lanes in a tile of GMRES, whose basis should stay in the caches; and in a tile of the iteration.
-NARROW, WIDE = 2, 6
+#: Cache lines of lanes in a tile of GMRES, whose basis should stay in the caches, and in other tiles.
+NARROW, WIDE = 3, 6
 
 
-class Spectrum(NamedTuple):
-    """λ_max(J) = max Re λ and ρ(J) = max |λ| of every state, shape (B,); NaN where J is not finite."""
-
-    lambda_max: np.ndarray
-    rho: np.ndarray
-
-
-class Linearised:
+class Equations:
     """Steady states of a memory and what the adjoint equation needs of them.
 
     Parameters
@@ -71,15 +57,12 @@ class Linearised:
         self.arguments = arguments.reshape(self.states.shape)
         self.residual = relative(found, states).reshape(-1)
 
-    def some(self, rows: np.ndarray) -> Linearised:
+    def some(self, rows: np.ndarray) -> Self:
         """Return the states of a mask of shape (B,), with what is known of them."""
         part = copy.copy(self)
-        part.__dict__.pop("stable", None)
         for name in ("states", "arguments", "owners", "residual", "slopes"):
             if name in part.__dict__:
                 setattr(part, name, np.ascontiguousarray(getattr(self, name)[rows]))
-        if "spectrum" in part.__dict__:
-            part.__dict__["spectrum"] = Spectrum(*(values[rows] for values in self.spectrum))
         return part
 
     # --- equations for the kernels ----------------------------------------------------------------------------------
@@ -112,34 +95,40 @@ class Linearised:
             residual=np.full(count, np.nan, kind),
             status=np.full(count, -1, np.int8),
             products=np.zeros(count, np.int64),
+            dimensions=np.full(count, -1, np.int64),
         )
 
-    def run(self, problem: kernels.Problem, found: kernels.Adjoints, lines: int, **way: Any) -> kernels.Adjoints:
-        """Run the kernel on tiles of `lines` cache lines of lanes.
+    def run(
+        self, problem: kernels.Problem, found: kernels.Adjoints, lines: int, system: int | None = None, **way: Any
+    ) -> kernels.Adjoints:
+        """Run the kernel on tiles of `lines` cache lines of lanes, with J of another system if one is given.
 
-        `way` has `method`, `steps`, `dimensions` and `hessenberg` as in `kernels.Way`; by default Euler with h = 1.
+        `way` has fields of `kernels.Way` and `method`; by default it is Euler with h = 1, the backward iteration.
         """
         kind, lanes = self.memory.dtype, lines * lane_line(self.memory.dtype)
-        method, dimensions = way.get("method", EULER), way.get("dimensions", 0)
-        workers, tables = workers_for(len(problem.tiles)), self.tables
+        workers, method = workers_for(len(problem.tiles)), way.get("method", EULER)
+        tables = self.tables if system is None else self.tables._replace(system=system)
         plan = kernels.Way(
+            kind=way.get("kind", kernels.RUNGE_KUTTA),
             ahead=method.ahead.astype(kind),
             weight=method.weight.astype(kind),
             steps=np.array(way.get("steps", np.ones(len(self.states))), kind),
-            dimensions=dimensions,
+            dimensions=way.get("dimensions", 0),
             rounding=kind.type(32 * np.finfo(kind).eps),
             hessenberg=way.get("hessenberg", np.zeros((0, 0, 0), kind)),
         )
-        floats, lengths = _buffers(tables, dimensions, lanes, workers), np.zeros((workers, lanes), np.int64)
+        floats = _buffers(tables, kernels.kept_vectors(plan.kind, plan.dimensions), lanes, workers)
+        lengths = np.zeros((workers, lanes), np.int64)
         on_threads(workers, lambda worker: kernels.work(worker, tables, plan, problem, floats, lengths, found))
         return found
 
     # --- J as a matrix ----------------------------------------------------------------------------------------------
 
     @cached_property
-    def elementwise(self) -> bool:
-        """Whether Λ is diagonal."""
-        return bool(self.pointwise.all())
+    def similar(self) -> bool:
+        """Whether J is similar to the symmetric matrix √Λ W √Λ."""
+        monotone = all(kind.monotone for _, kind in spans(self.memory))
+        return bool(self.memory.symmetric and monotone and self.pointwise.all())
 
     @cached_property
     def slopes(self) -> np.ndarray:
@@ -163,6 +152,10 @@ class Linearised:
         """Return Λ of one state, float64, shape (N, N)."""
         return np.asarray(curvature(self.memory, self.arguments[row : row + 1].astype(np.float64))[0])
 
+    def jacobians(self) -> np.ndarray:
+        """Return J of all states, float64, shape (B, N, N)."""
+        return np.array([self.jacobian(row) for row in range(len(self.states))])
+
     def jacobian(self, row: int) -> np.ndarray:
         """Return J of one state, float64, shape (N, N)."""
         W = self.W[self.owners[row]]
@@ -173,71 +166,12 @@ class Linearised:
         Lam = self.Lam(row)
         return np.asarray(Lam @ W if inside else W @ Lam)
 
-    # --- spectrum and stability -------------------------------------------------------------------------------------
 
-    @cached_property
-    def spectrum(self) -> Spectrum:
-        """λ_max(J) and ρ(J): exact up to N = 32, above it of a Krylov space of 24 dimensions, from below."""
-        lambda_max, rho = np.full((2, len(self.states)), np.nan)
-        with one_blas_thread():
-            for rows, matrices in self._projected():
-                values = np.linalg.eigvals(matrices)
-                lambda_max[rows], rho[rows] = values.real.max(axis=1), np.abs(values).max(axis=1)
-        return Spectrum(lambda_max, rho)
-
-    def _projected(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return rows, and matrices of one size with the eigenvalues, or Ritz values, of their J."""
-        finite = np.isfinite(self.arguments).all(axis=1) & np.isfinite(self.slopes).all(axis=1)
-        if self.memory.neurons <= EXACT:
-            rows = np.flatnonzero(finite)
-            return [(rows, np.array([self.jacobian(row) for row in rows.tolist()]))] if rows.size else []
-        # Any start will do that no structured J is blind to; an irrational rotation fills the directions.
-        start = np.modf((np.arange(self.memory.neurons) + 1) * 0.6180339887498949)[0] - 0.5
-        hessenberg = np.zeros((len(self.states), KRYLOV + 1, KRYLOV), self.memory.dtype)
-        problem = self.problem(np.broadcast_to(start, self.states.shape), NARROW)
-        size = self.run(problem, self.adjoints(), NARROW, dimensions=KRYLOV, hessenberg=hessenberg).products
-        size[~finite] = 0
-        found = []
-        for dimension in np.unique(size[size > 0]).tolist():
-            rows = np.flatnonzero(size == dimension)
-            part = hessenberg[rows, :dimension, :dimension].astype(np.float64)
-            found.append((rows, np.eye(dimension) - part))
-        return found
-
-    @cached_property
-    def stable(self) -> np.ndarray:
-        """Whether the flow that reached a state leaves it nowhere: judged by R (J − I), shape (B,)."""
-        memory, code = self.memory, self.memory.drive.code
-        if code == GRADIENT:  # −(I − J)ᵀ(I − J)
-            return np.ones(len(self.states), bool)
-        monotone = all(kind.monotone for _, kind in spans(memory))
-        # Positive 1/τ does not change the signs of eigenvalues where those of W Λ are all real.
-        if code == NONE and (memory.tau is None or (memory.symmetric and monotone)):
-            return np.asarray(self.spectrum.lambda_max < 1)
-        with one_blas_thread():
-            return np.array([self._decays(row) for row in range(len(self.states))])
-
-    def _decays(self, row: int) -> bool:
-        """Whether no eigenvalue of R (J − I) is positive; those of dead neurons may be 0 where R = Λ."""
-        if not np.isfinite(self.slopes[row]).all():
-            return False
-        memory, owner, n = self.memory, self.owners[row], self.memory.neurons
-        J = self.jacobian(row)
-        if memory.count is None and memory.tau is None:
-            R = drive_matrices(memory, self.states[row : row + 1])[0]
-        elif memory.tau is not None:
-            R = np.diag(1 / memory.tau.reshape(-1, n)[owner])
-        else:
-            raise ValueError(f"states of K memories with R = {memory.drive.name!r} are judged one memory at a time.")
-        flow = R @ (J - np.eye(n))
-        return bool(np.linalg.eigvals(flow).real.max() <= 1e-12 * max(1.0, np.abs(flow).max()))
-
-
-def _buffers(tables: Tables, dimensions: int, lanes: int, workers: int) -> np.ndarray:
+def _buffers(tables: Tables, kept: int, lanes: int, workers: int) -> np.ndarray:
     """Allocate `kernels.Room` for every worker, aligned to cache lines."""
     dtype = np.dtype(tables.bias.dtype)
     line = lane_line(dtype)
-    count = -(-kernels.room_size(tables, dimensions, lanes) // line) * line
+    count = -(-kernels.room_size(tables, kept, lanes) // line) * line
     raw = np.empty(workers * count + line, dtype)
     first = (-raw.ctypes.data % LINE) // dtype.itemsize
     return raw[first : first + workers * count].reshape(workers, count)

@@ -1,0 +1,175 @@
+"""Steady states as far as a gradient asks: Krylov spaces of J, its outermost eigenvalues, stability of the flow."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from fasthop.derivatives import drive_matrices
+from fasthop.equilibrium.equations import NARROW, WIDE, Equations
+from fasthop.equilibrium.spectra import Spectrum, exact, ritz
+from fasthop.fields import spans
+from fasthop.runtime import one_blas_thread
+from fasthop_kernels import adjoint as kernels
+from fasthop_kernels.flows import GRADIENT, NONE, OUTSIDE
+
+#: Up to this N all eigenvalues of every J are computed; above it the outermost Ritz values of a Krylov space.
+EXACT = 32
+#: Dimensions of that space by GMRES, and by MINRES, whose eigenvalues are cheaper.
+COLUMNS = {kernels.GMRES: 24, kernels.MINRES: 32}
+#: Where a Ritz value does not say on which side of 1 an eigenvalue is, the space grows by these factors; then all
+#: eigenvalues are computed, up to this N.
+GROWTH, LARGE = (2, 4), 512
+#: Dimensions after which a solver restarts. MINRES keeps no basis, and does so only to correct rounding.
+RESTART = {kernels.GMRES: 24, kernels.MINRES: 400}
+
+
+class Space(NamedTuple):
+    """The matrices of I − J in the Krylov spaces of all states, (B, m + 1, m), and the dimensions of these, (B,)."""
+
+    hessenberg: np.ndarray
+    dimensions: np.ndarray
+    symmetric: bool
+
+
+class Linearised(Equations):
+    """Steady states with their spectra. A solver that builds Krylov spaces leaves the first one for the spectrum."""
+
+    _space: Space | None = None
+
+    def some(self, rows: np.ndarray) -> Self:
+        """Return the states of a mask of shape (B,), with what is known of them."""
+        part = super().some(rows)
+        part.__dict__.pop("stable", None)
+        if "spectrum" in part.__dict__:
+            part.spectrum = self.spectrum.some(rows)
+        if self._space is not None:
+            part._space = Space(self._space.hessenberg[rows], self._space.dimensions[rows], self._space.symmetric)
+        return part
+
+    # --- Krylov spaces ----------------------------------------------------------------------------------------------
+
+    def gmres(self, right: np.ndarray, tolerance: float, most: int, columns: int = 0) -> kernels.Adjoints:
+        """Solve by GMRES; with `columns` make a space of so many dimensions instead."""
+        found = self.adjoints()
+        found.state[:] = _generic(right)
+        self._explore(self.problem(right, NARROW, tolerance, most), found, kernels.GMRES, columns)
+        return found
+
+    def minres(self, right: np.ndarray, tolerance: float, most: int, columns: int = 0) -> kernels.Adjoints:
+        """Solve by MINRES where J is `similar` to a symmetric matrix; `columns` as for GMRES.
+
+        (I − √Λ W √Λ) z = √Λ W e and a = e + √Λ z; for system (5) (I − √Λ W √Λ) z = √Λ e and a = e + W √Λ z.
+        """
+        root, inside = np.sqrt(self.slopes).astype(self.memory.dtype), self.memory.variable == "u"
+        e = np.ascontiguousarray(right, self.memory.dtype)
+        first = root * (e if inside else self._weighted(e))
+        z, found = self.adjoints(), self.adjoints()
+        z.state[:] = _generic(first)
+        # What is left of a is √Λ or W √Λ times what is left of z, which can be more: then z must do better.
+        for goal in (tolerance, tolerance / 16, tolerance / 256):
+            problem = self.problem(first, NARROW, goal, most)._replace(slopes=root)
+            self._explore(problem, z, kernels.MINRES, columns)
+            step = root * z.state
+            found.state[:] = e + (self._weighted(step) if inside else step)
+            found.status[:] = -1
+            self.run(self.problem(right, WIDE, tolerance, most=1), found, WIDE)
+            again = (found.status == kernels.UNSOLVED) & (z.products < most)
+            if not again.any():
+                break
+            z.status[again] = -1
+        found.products[:] = z.products
+        return found
+
+    def _weighted(self, x: np.ndarray) -> np.ndarray:
+        """Return Wᵀ x of every row."""
+        found = self.adjoints()
+        found.state[:] = x
+        return np.asarray(self.run(self.problem(x, WIDE, most=1), found, WIDE, OUTSIDE).between)
+
+    def _explore(self, problem: kernels.Problem, found: kernels.Adjoints, kind: int, columns: int) -> None:
+        """Run the kernel with Krylov spaces, and keep the first of them if there is none yet."""
+        n, new = self.memory.neurons, self._space is None and "spectrum" not in self.__dict__
+        restart, kept = min(columns or RESTART[kind], max(n, 2)), min(columns or COLUMNS[kind], n) if new else 0
+        hessenberg = np.zeros((len(self.states), kept + 1, kept), self.memory.dtype)
+        system = OUTSIDE if kind == kernels.MINRES else None
+        self.run(problem, found, NARROW, system, kind=kind, dimensions=restart, hessenberg=hessenberg)
+        if new:
+            self._space = Space(hessenberg, found.dimensions, kind == kernels.MINRES)
+
+    # --- spectrum and stability -------------------------------------------------------------------------------------
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The outer end of the spectrum: exact up to N = 32, above it of a Krylov space."""
+        finite = np.isfinite(self.arguments).all(axis=1) & np.isfinite(self.slopes).all(axis=1)
+        found = Spectrum.unknown(len(self.states))
+        if finite.any():
+            part = self.some(finite)
+            few = self.memory.neurons <= EXACT
+            found.fill(finite, exact(part.jacobians()) if few else part._outermost())
+        return found
+
+    def _outermost(self) -> Spectrum:
+        """Return the outermost Ritz values, and better ones where these do not say on which side of 1 they are."""
+        columns = COLUMNS[kernels.MINRES if self.similar else kernels.GMRES]
+        found = ritz(*(self._space or self._grown(columns)))
+        for factor in GROWTH:
+            rows = found.undecided
+            if not rows.any():
+                return found
+            if factor * columns < self.memory.neurons:
+                found.fill(rows, ritz(*self.some(rows)._grown(factor * columns)))
+        rows = found.undecided
+        if rows.any() and self.memory.neurons <= LARGE:
+            found.fill(rows, exact(self.some(rows).jacobians()))
+        return found
+
+    def _grown(self, columns: int) -> Space:
+        """Return spaces of so many dimensions."""
+        self._space = None
+        solver = self.minres if self.similar else self.gmres
+        solver(np.zeros_like(self.states), -1.0, 2, columns)  # the residual at the start, and one space
+        assert self._space is not None
+        return self._space
+
+    @cached_property
+    def stable(self) -> np.ndarray:
+        """Whether the flow that reached a state leaves it nowhere: judged by R (J − I), shape (B,)."""
+        memory, code = self.memory, self.memory.drive.code
+        if code == GRADIENT:  # −(I − J)ᵀ(I − J)
+            return np.ones(len(self.states), bool)
+        monotone = all(kind.monotone for _, kind in spans(memory))
+        # Positive 1/τ does not change the signs of eigenvalues where those of W Λ are all real.
+        if code == NONE and (memory.tau is None or (memory.symmetric and monotone)):
+            return np.asarray(self.spectrum.lambda_max < 1)
+        with one_blas_thread():
+            return np.array([self._decays(row) for row in range(len(self.states))])
+
+    def _decays(self, row: int) -> bool:
+        """Whether no eigenvalue of R (J − I) is positive; those of dead neurons may be 0 where R = Λ."""
+        if not np.isfinite(self.slopes[row]).all():
+            return False
+        memory, owner, n = self.memory, self.owners[row], self.memory.neurons
+        J = self.jacobian(row)
+        if memory.count is None and memory.tau is None:
+            R = drive_matrices(memory, self.states[row : row + 1])[0]
+        elif memory.tau is not None:
+            R = np.diag(1 / memory.tau.reshape(-1, n)[owner])
+        else:
+            raise ValueError(f"states of K memories with R = {memory.drive.name!r} are judged one memory at a time.")
+        flow = R @ (J - np.eye(n))
+        return bool(np.linalg.eigvals(flow).real.max() <= 1e-12 * max(1.0, np.abs(flow).max()))
+
+
+def _generic(right: np.ndarray) -> np.ndarray:
+    """Return a start for every row, as large as its right-hand side, that no structured J is blind to.
+
+    An irrational rotation fills the directions: the Krylov space is then not one of e alone, which may lie in a part of
+    the neurons that others do not reach.
+    """
+    direction = np.modf((np.arange(right.shape[1]) + 1) * 0.6180339887498949)[0] - 0.5
+    size = np.abs(right).max(axis=1, keepdims=True)
+    return np.asarray(np.where(size > 0, size, 1) * direction)

@@ -1,0 +1,97 @@
+"""The outer end of the spectrum of J at steady states, with how far it may be off."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fasthop.runtime import on_threads, one_blas_thread, workers_for
+
+
+class Spectrum(NamedTuple):
+    """What is known of the spectrum of J of every state, shape (B,) each; NaN where J is not finite.
+
+    Attributes
+    ----------
+    lambda_max, rho : float64 arrays
+        max Re λ and max |λ|.
+    error : float64 array
+        A matrix that is no farther than this from J has `lambda_max` as an eigenvalue: the residual of its Ritz pair,
+        0 for all eigenvalues of J itself. Where J is similar to a symmetric matrix J has an eigenvalue as near.
+    """
+
+    lambda_max: np.ndarray
+    rho: np.ndarray
+    error: np.ndarray
+
+    @classmethod
+    def unknown(cls, count: int) -> Spectrum:
+        """Return NaN for so many states."""
+        return cls(*np.full((3, count), np.nan))
+
+    @property
+    def undecided(self) -> np.ndarray:
+        """Where an eigenvalue can be on either side of 1."""
+        return np.asarray(np.abs(1 - self.lambda_max) <= self.error)
+
+    def some(self, rows: np.ndarray) -> Spectrum:
+        """Return those of a mask."""
+        return Spectrum(*(values[rows] for values in self))
+
+    def fill(self, rows: np.ndarray, part: Spectrum) -> None:
+        """Write those of a mask."""
+        for whole, values in zip(self, part, strict=True):
+            whole[rows] = values
+
+
+def _eigenvalues(matrices: np.ndarray, symmetric: bool) -> np.ndarray:
+    """Return the eigenvalues of matrices, shape (B, m, m), on all threads: LAPACK runs without Python's lock."""
+    find, workers = np.linalg.eigvalsh if symmetric else np.linalg.eigvals, workers_for(len(matrices))
+    parts = np.array_split(matrices, workers)
+    with one_blas_thread():
+        values = np.concatenate(on_threads(workers, lambda worker: find(parts[worker])))
+    return values if symmetric else values.astype(np.complex128)  # whatever the batch, which may be all real
+
+
+def exact(matrices: np.ndarray) -> Spectrum:
+    """Return the spectrum of matrices, shape (B, N, N), by LAPACK."""
+    values = _eigenvalues(matrices, False)
+    return Spectrum(values.real.max(axis=1), np.abs(values).max(axis=1), np.zeros(len(values)))
+
+
+def ritz(hessenberg: np.ndarray, dimensions: np.ndarray, symmetric: bool) -> Spectrum:
+    """Return the outermost Ritz values of J from the matrices of I − J in Krylov spaces.
+
+    Parameters
+    ----------
+    hessenberg : float array, shape (B, m + 1, m)
+    dimensions : int64 array, shape (B,)
+        Of each space, at most m; 0: NaN.
+    symmetric : bool
+        Whether the matrices are tridiagonal and symmetric.
+    """
+    found = Spectrum.unknown(len(hessenberg))
+    for size in np.unique(dimensions[dimensions > 0]).tolist():
+        rows = np.flatnonzero(dimensions == size)
+        projected = np.eye(size) - hessenberg[rows, :size, :size].astype(np.float64)
+        below = hessenberg[rows, size, size - 1].astype(np.float64)
+        values = _eigenvalues(projected, symmetric)
+        outermost = np.take_along_axis(values, values.real.argmax(axis=1)[:, None], axis=1)[:, 0]
+        error = below * _last_entry(projected, outermost)
+        found.fill(rows, Spectrum(outermost.real, np.abs(values).max(axis=1), error))
+    return found
+
+
+def _last_entry(hessenberg: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Return |last entry| of the unit eigenvectors of Hessenberg matrices, shape (B, m, m), for an eigenvalue of each.
+
+    Row i + 1 of (H − θ) s = 0 gives s_i from those after it.
+    """
+    count, size = hessenberg.shape[:2]
+    vector = np.ones((count, size), value.dtype)
+    with np.errstate(all="ignore"):
+        for i in range(size - 2, -1, -1):
+            rest = (hessenberg[:, i + 1, i + 1 :] * vector[:, i + 1 :]).sum(axis=1) - value * vector[:, i + 1]
+            vector[:, i] = -rest / hessenberg[:, i + 1, i]
+        return np.asarray(np.nan_to_num(1 / np.linalg.norm(vector, axis=1), nan=0.0))

@@ -1,0 +1,205 @@
+"""How many neurons are dead where stored patterns are recalled, against gain and load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fasthop.activations import as_activation
+from fasthop.ensemble import settle
+from fasthop.experiments import stored
+from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.experiments.recall import classify
+from fasthop.memory import Memory
+from fasthop.states.dead import dead_neurons
+from fasthop.statistics import over_realisations, with_undecided
+
+#: Numbers in the weights and states of one chunk: 2²⁴ float64 are 128 MiB.
+_CHUNK = 2**24
+
+#: What a settled cue has become, as `recall` says it: its pattern, anything else that is alive, or collapsed.
+GROUPS = ("retrieved", "lost", "collapsed")
+
+#: Fields that the table has under their own name.
+_PLAIN = (
+    *("rule", "self_coupling", "activation", "gain", "pattern_kind", "bias", "correlation", *stored.NOISES),
+    *("criterion", "tolerance", "t_max", "dtype"),
+)
+
+#: Of the fields that say what is stored, those that this experiment takes; the others have their defaults.
+_TAKEN = ("neurons", "rule", "self_coupling", "pattern_kind", "load", "patterns", "bias", "correlation", *stored.NOISES)
+
+#: Where those have fewer choices here: rules with couplings made of patterns of ±1.
+_CHOICES = {
+    "rule": ("hebb", "pseudo-inverse", "storkey", "covariance", "maximal-stability"),
+    "pattern_kind": ("random", "correlated", "digit-means", "digit-images"),
+}
+
+FIELDS = (
+    *(
+        field._replace(choices=_CHOICES.get(field.column, field.choices))
+        for field in stored.FIELDS
+        if field.column in _TAKEN
+    ),
+    Field("memory", "activation", "activation", str, "tanh", True, choices=("tanh", "hard_tanh"), doc="g"),
+    Field("memory", "gain", "gain", float, REQUIRED, True, least=1e-6, doc="β of g(β y): W is multiplied by it"),
+    Field("cues", "per_realisation", "cues", int, REQUIRED, False, least=1, most=10**5, doc="cues for each W"),
+    Field("run", "criterion", "criterion", float, 0.9, False, least=0, most=1, doc="least overlap when retrieved"),
+    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="weight matrices per task"),
+    Field("run", "tolerance", "tolerance", float, 1e-6, False, least=1e-14, most=1e-2, doc="residual when settled"),
+    Field("run", "t_max", "t_max", float, 1000.0, False, least=1e-6, doc="time after which a cue is unsettled"),
+    Field("run", "dtype", "dtype", str, "float64", True, choices=("float64", "float32"), doc="of the states"),
+)
+
+SCHEMA = pa.schema(
+    [
+        pa.field(name, kind, nullable=False)
+        for name, kind in [
+            ("neurons", pa.int64()),
+            ("patterns", pa.int64()),
+            ("load", pa.float64()),
+            ("rule", pa.string()),
+            ("self_coupling", pa.bool_()),
+            ("activation", pa.string()),
+            ("gain", pa.float64()),
+            ("pattern_kind", pa.string()),
+            ("bias", pa.float64()),
+            ("correlation", pa.float64()),
+            ("flip", pa.float64()),
+            ("flips", pa.int64()),
+            ("sigma", pa.float64()),
+            ("hidden", pa.int64()),
+            ("hidden_last", pa.int64()),
+            ("criterion", pa.float64()),
+            ("tolerance", pa.float64()),
+            ("t_max", pa.float64()),
+            ("dtype", pa.string()),
+            ("realisation", pa.int64()),
+            ("cues", pa.int64()),
+            *[(name, pa.int64()) for name in (*GROUPS, "open")],
+            *[(f"dead_{name}", pa.int64()) for name in GROUPS],
+            ("all_dead", pa.int64()),
+        ]
+    ]
+)
+
+PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
+
+
+def problems(task: Task) -> list[tuple[str, str]]:
+    """List what is wrong with the values of a task taken together."""
+    found = stored.problems(_as_stored(task))
+    if task["dtype"] == "float32" and task["tolerance"] < 1e-6:
+        found.append(("run.tolerance", f"must be at least 1e-6 in float32; got {task['tolerance']:g}."))
+    if not found and _numbers(task) > 8 * _CHUNK:
+        found.append(("memory.neurons", f"is too large: one realisation would need more than {_CHUNK >> 24} GiB."))
+    return found
+
+
+def _as_stored(task: Task) -> dict[str, Any]:
+    """Return the task with the fields that it leaves out, as what stores patterns asks for them."""
+    left_out = {field.column: field.default for field in stored.FIELDS}
+    return left_out | {**task, "activation": {"name": "tanh", "beta": task["gain"]}}
+
+
+def _numbers(task: Task) -> int:
+    neurons, patterns = stored.size_of(_as_stored(task))
+    return neurons * (neurons + patterns + 4 * int(task["cues"]))
+
+
+def per_chunk(task: Task) -> int:
+    """Return how many realisations fit in a chunk."""
+    return max(1, min(64, _CHUNK // _numbers(task)))
+
+
+def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
+    """Compute one row per realisation: what its cues have become, and the dead neurons of their ends.
+
+    The gain multiplies weights, bias and cues, which is g(β y) in the coordinates β y, so that a gain means the same
+    for every activation. A neuron is dead where g is flat to the last bit, `fasthop.dead_neurons`: for hard tanh
+    outside ± 1, for tanh beyond 18.7 in float64 and beyond 8.7 in float32.
+    """
+    what, count, gain = _as_stored(task), len(realisations), task["gain"]
+    neurons, patterns = stored.size_of(what)
+    learnt = stored.store(what | {"dtype": "float64"}, realisations, seed)
+    xi = learnt.patterns
+    activation = as_activation(task["activation"])
+    memory = Memory(gain * learnt.memory.W, gain * learnt.memory.b, activation, dtype=task["dtype"])
+    starts = gain * stored.draw_cues(what, xi, range(task["cues"]), realisations, seed)
+    ends = settle(memory, starts, tolerance=task["tolerance"], t_max=task["t_max"])
+    which = np.arange(task["cues"]) % patterns
+    outcome = classify(ends.kind, activation.g(ends.state), xi, which, task["criterion"], task["bias"] != 0).outcome
+    state = np.where(np.isfinite(ends.state), ends.state, 0.0)
+    dead = dead_neurons(memory, state).k
+
+    columns: dict[str, np.ndarray | list[Any]] = {name: [task[name]] * count for name in _PLAIN}
+    columns |= {
+        "neurons": np.full(count, neurons),
+        "patterns": np.full(count, patterns),
+        "load": np.full(count, patterns / neurons),
+        "realisation": np.array(realisations),
+        "cues": np.full(count, task["cues"]),
+        "open": (~ends.settled).sum(axis=1),
+        "all_dead": (ends.settled & (dead == neurons)).sum(axis=1),
+    }
+    special = {name: outcome == name for name in ("retrieved", "collapsed")}
+    special["lost"] = ends.settled & ~special["retrieved"] & ~special["collapsed"]
+    for name in GROUPS:
+        columns |= {name: special[name].sum(axis=1), f"dead_{name}": (dead * special[name]).sum(axis=1)}
+    return columns
+
+
+def summarise(frame: pd.DataFrame) -> pd.DataFrame:
+    """Pool the realisations of each task.
+
+    `retrieved`, `lost` and `collapsed` are shares of the cues, `open` that of those that did not settle; the interval
+    of `retrieved` holds however these would have ended. `dead_…` is the share of the neurons that are dead in the ends
+    of that group, with its 95 % interval over realisations, NaN where there are none; `all_dead` the share of settled
+    cues whose end has no other neuron.
+    """
+    columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
+    summaries = []
+    for key, group in frame.groupby(columns, sort=False):
+        row: dict[str, Any] = dict(zip(columns, key, strict=True))
+        row |= {"realisations": len(group), "cues": group["cues"].sum()}
+        row |= {name: group[name].sum() / group["cues"].sum() for name in (*GROUPS, "open")}
+        row["retrieved_low"], row["retrieved_high"] = with_undecided(group["retrieved"], group["open"], group["cues"])
+        settled = group["cues"] - group["open"]
+        for name, part, whole in (
+            *((f"dead_{name}", group[f"dead_{name}"], group[name] * group["neurons"]) for name in GROUPS),
+            ("all_dead", group["all_dead"], settled),
+        ):
+            some = whole.sum() > 0
+            row[name] = part.sum() / whole.sum() if some else np.nan
+            row[f"{name}_low"], row[f"{name}_high"] = over_realisations(part, whole) if some else (np.nan, np.nan)
+        summaries.append(row)
+    return pd.DataFrame(summaries)
+
+
+def plot(summary: pd.DataFrame, path: Path) -> None:
+    """Draw the dead share of the neurons of retrieved cues over the gain, or over the load where one gain is asked."""
+    from fasthop.plot import describe, lines
+
+    x = "gain" if summary["gain"].nunique() > 1 else "load"
+    told = [name for name in PARAMETERS if name not in ("patterns", x)]
+    by = [name for name in told if summary[name].nunique() > 1]
+    lines(
+        summary,
+        path,
+        x=x,
+        y="dead_retrieved",
+        by=by,
+        x_label={"gain": "gain β", "load": "load α = P/N"}[x],
+        y_label="dead neurons in retrieved states, share",
+        title=describe({name: summary[name].iloc[0] for name in ("neurons", "rule", "activation") if name not in by}),
+    )
+
+
+EXPERIMENT = Experiment(
+    "dead", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot, ("retrieved", "open", "cues")
+)

@@ -1,0 +1,1 @@
+"""Learning by the gradient through the equilibrium."""

@@ -1,0 +1,51 @@
+"""Capacity against gain: limits of made-up tables whose limits are known, and the picture."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import special
+
+import fasthop as fh
+from fasthop.experiments.capacity import PARAMETERS
+
+
+def made_up(gains, sizes, *, excess=2.0, realisations=30, seed=0):
+    """Rows whose share retrieved is a logistic curve around α_c(β) + excess · α_c N^{−2/3}."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for beta in gains:
+        theory = fh.hebb_capacity(beta)
+        for n in sizes:
+            half = theory * (1 + excess * n ** (-2 / 3) * 5)
+            for load in half * np.linspace(0.8, 1.2, 9):
+                rate = special.expit((half - load) / (0.05 * half))
+                for r in range(realisations):
+                    task = {"neurons": n, "patterns": round(load * n), "load": load, "beta": beta, "realisation": r}
+                    rows.append(task | {"cues": 100, "retrieved": rng.binomial(100, rate)})
+    constant = {name: 0 for name in PARAMETERS if name not in rows[0]}
+    return pd.DataFrame(rows).assign(**constant)
+
+
+def test_limits_enclose_what_the_table_was_made_of(tmp_path):
+    sizes, gains = fh.capacity_by_gain(made_up([2.0, 8.0, 32.0], [200, 400, 800]), draws=100)
+    assert len(sizes) == 9
+    assert gains["beta"].tolist() == [2, 8, 32]
+    for row in gains.itertuples():
+        assert row.theory == fh.hebb_capacity(row.beta)
+        assert row.limit_low < row.theory < row.limit_high
+        assert row.limit == pytest.approx(row.theory, rel=0.02)
+        assert row.limit_high - row.limit_low < 0.15 * row.theory
+    fh.plot_capacity_by_gain(sizes, gains, tmp_path / "gains.png")
+    assert (tmp_path / "gains.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_excess_that_stays_is_seen():
+    frame = made_up([8.0], [200, 400, 800], excess=0.0)
+    frame["load"] *= 1.1
+    _, gains = fh.capacity_by_gain(frame, draws=100)
+    assert gains["limit_low"][0] > gains["theory"][0]
+
+
+def test_two_sizes_are_refused():
+    with pytest.raises(ValueError, match=r"at least three sizes.*beta = 8; got N = 200, 400"):
+        fh.capacity_by_gain(made_up([8.0], [200, 400]), draws=20)
