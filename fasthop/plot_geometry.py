@@ -69,7 +69,7 @@ def radii(summary: pd.DataFrame, path: Path, *, by: Sequence[str]) -> None:
     axes.set(xlabel="radius / √N (dashed: the bound)", xlim=(0, None))
     axes.set_title(
         "radii of basins; right: share that never leaves within the bound\n"
-        "points: medians with 95 % intervals over realisations; bars: 25 … 75 % and 10 … 90 %",
+        "points: medians, 95 % intervals over realisations\nbars: 25 … 75 % and 10 … 90 % of rays",
         fontsize="medium",
     )
     save(figure, path)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import fasthop as fh
-from fasthop.experiments import ends, slices
+from fasthop.experiments import ends, radii, slices
 from fasthop.sweep.run import table
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -95,3 +95,18 @@ def test_a_part_of_the_slices_comes_out_again():
     due = pd.read_parquet(DATA / "reference" / "slices.parquet").query("rule == 'hebb' and patterns == 5").iloc[0]
     assert found["boundary_entropy"] == pytest.approx(due["boundary_entropy"], abs=0.1)
     assert found["exponent"] == pytest.approx(due["exponent"], abs=0.12)
+
+
+def test_a_part_of_the_radii_comes_out_again():
+    spec = tomllib.loads((DATA / "specs" / "radii.toml").read_text(encoding="utf-8"))
+    spec |= {"seed": 99, "run": {"realisations": 4}, "rays": {"memories": 3, "random": 20, "aimed": 3}}
+    spec["memory"]["rule"] = "hebb"
+    spec["patterns"]["count"] = 3
+    found = radii.summarise(table(spec)).set_index("direction")
+    due = pd.read_parquet(DATA / "reference" / "radii.parquet").query("rule == 'hebb' and patterns == 3")
+    due = due.set_index("direction")
+    error = (due.loc["random", "censored_high"] - due.loc["random", "censored_low"]) / 4
+    assert found.loc["random", "censored"] == pytest.approx(due.loc["random", "censored"], abs=5 * error)
+    assert found.loc["random", "q10"] == pytest.approx(due.loc["random", "q10"], rel=0.2)
+    assert found.loc["memory", "q50"] == pytest.approx(due.loc["memory", "q50"], rel=0.1)
+    assert found["verified"].tolist() == [1, 1]
