@@ -20,6 +20,7 @@ PARTS = {
         {"self_coupling": True, "load": 0.5, "flip": 0.1},
     ],
     "hebb_sizes": [{"neurons": 200, "load": 0.15}, {"neurons": 200, "load": 0.19}],
+    "dense": [{"neurons": 32, "patterns": 82}, {"neurons": 64, "patterns": 287}],
     "hebb_gains": [{"neurons": 200, "beta": 2.0, "patterns": 16}, {"neurons": 400, "beta": 32.0, "patterns": 69}],
 }
 
