@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -189,8 +188,3 @@ def _signs(place: Path, values: np.ndarray) -> np.ndarray:
         row, column = (int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(f"{place} must hold ±1, or 0 and 1; pattern {row} has {values[row, column]:g} at {column}.")
     return np.where(values == 1, 1.0, -1.0)
-
-
-def rank_of(patterns: Any) -> int:
-    """Return how many of the patterns are linearly independent."""
-    return int(np.linalg.matrix_rank(checks.real_array("patterns", patterns, np.float64, shape=("P", "N"))))

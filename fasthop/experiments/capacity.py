@@ -130,15 +130,18 @@ def _numbers(task: Task, cues: int) -> int:
     """Return how many numbers one realisation with so many cues at once holds."""
     neurons, patterns = stored.size_of(task)
     grouped = task["rule"] in stored.GROUPED
-    states = neurons + patterns if grouped else neurons
-    return (0 if grouped else neurons**2) + 4 * cues * states + (2 if grouped else 1) * patterns * neurons
+    return (0 if grouped else neurons**2) + 4 * cues * _width(task) + (2 if grouped else 1) * patterns * neurons
+
+
+def _width(task: Task) -> int:
+    """Return how many numbers a state has."""
+    neurons, patterns = stored.size_of(task)
+    return neurons + patterns if task["rule"] in stored.GROUPED else neurons
 
 
 def _turn(task: Task) -> int:
     """Return how many cues of a realisation are settled at once: of the task alone, because sums are added by turns."""
-    neurons, patterns = stored.size_of(task)
-    states = neurons + patterns if task["rule"] in stored.GROUPED else neurons
-    return int(min(task["cues"], max(1, _TURN // states)))
+    return int(min(task["cues"], max(1, _TURN // _width(task))))
 
 
 def per_chunk(task: Task) -> int:

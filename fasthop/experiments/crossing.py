@@ -68,11 +68,12 @@ def curves(
     if missing:
         raise ValueError(f"frame must hold rows of a capacity sweep; it has no column {missing[0]!r}.")
     by = [name for name in PARAMETERS if name not in along]
+    owner = ["seed", "realisation"] if "seed" in frame else ["realisation"]
     for key, group in frame.groupby(by, sort=False):
         # Two loads that come to the same patterns are the same rows.
-        different = group.drop_duplicates(["realisation", axis])
+        different = group.drop_duplicates([*owner, axis])
         successes, trials = (
-            different.pivot_table(index="realisation", columns=axis, values=name, aggfunc="sum", fill_value=0)
+            different.pivot_table(index=owner, columns=axis, values=name, aggfunc="sum", fill_value=0)
             for name in (column, "cues")
         )
         places = successes.columns.to_numpy(float)

@@ -107,3 +107,13 @@ def test_hebb_at_a_hundred_neurons_has_the_half_that_was_measured():
     found = half_capacity(table).iloc[0]
     assert found["half"] == pytest.approx(0.1888, abs=4 * np.hypot(found["half_se"], 0.0013))
     assert found["half_se"] < 0.004
+
+
+def test_sweeps_of_two_seeds_count_twice_and_equal_rows_once():
+    one, two = (rows(0.163, 0.012, spread=0.01, seed=seed).assign(seed=seed) for seed in (1, 2))
+    alone, both = half_capacity(one).iloc[0], half_capacity(pd.concat([one, two])).iloc[0]
+    assert (alone["realisations"], both["realisations"]) == (40, 80)
+    assert both["half"] not in (alone["half"], half_capacity(two)["half"].iloc[0])
+    # Relative loads of few neurons can come to the same patterns.
+    again = half_capacity(pd.concat([one, one[one["load"] < 0.17]])).iloc[0]
+    pd.testing.assert_series_equal(again, alone)

@@ -12,12 +12,11 @@ import numpy as np
 from fasthop import inputs
 from fasthop.activations import as_activation, spelled_out
 from fasthop.experiments.experiment import Field, Task
-from fasthop.experiments.stored.patterns import draw_patterns, size_of
+from fasthop.experiments.stored.patterns import choice, draw_patterns, size_of
 from fasthop.learning import covariance, hebb, maximal_stability, projector, storkey
 from fasthop.memory import Memory
 from fasthop.models import dense_associative_memory, exponential_memory, softmax_memory
 from fasthop.one_step import fixed_by_attention, fixed_by_energy, fixed_by_sign
-from fasthop.patterns import digit_images
 from fasthop.synapses import dilute, dilute_one_way, quantise
 
 #: Rules that make one matrix of couplings between the neurons.
@@ -109,11 +108,8 @@ def _wrong_weights(name: str, neurons: int) -> list[tuple[str, str]]:
 
 def _greatest_rank(task: Task) -> int:
     """Return how many independent patterns there can be."""
-    if task["pattern_kind"] == "digit-images":
-        return inputs.rank_of(digit_images()[0])
-    if task["pattern_kind"] == "file":
-        return inputs.rank_of(inputs.patterns_of(task["pattern_file"]))
-    return size_of(task).neurons
+    there = choice(task)
+    return size_of(task).neurons if there is None else int(np.linalg.matrix_rank(there))
 
 
 class Stored(NamedTuple):

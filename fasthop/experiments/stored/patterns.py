@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ class Size(NamedTuple):
 
 def size_of(task: Task) -> Size:
     """Return the numbers of neurons and patterns, which a load, digits or a file may decide."""
-    there = _there(task)
+    there = choice(task)
     neurons, most = (task["neurons"], 0) if there is None else (there.shape[1], len(there))
     if task["patterns"] is not None:
         return Size(neurons, task["patterns"])
@@ -83,14 +84,20 @@ def _unit(task: Task, neurons: int) -> float:
     return hebb_capacity(float(task["activation"]["beta"])) * neurons
 
 
-def _there(task: Task) -> np.ndarray | None:
-    """Return the patterns to choose from, where they are not drawn."""
+def choice(task: Task) -> np.ndarray | None:
+    """Return the patterns to choose from, shape (M, N), where they are not drawn."""
     kind = task["pattern_kind"]
-    if kind == "digit-means":
-        return digit_means()
-    if kind == "digit-images":
-        return digit_images()[0]
-    return inputs.patterns_of(task["pattern_file"]) if kind == "file" else None
+    if kind == "file":
+        return inputs.patterns_of(task["pattern_file"])
+    return None if kind in DRAWN else _digits(kind)
+
+
+@functools.cache
+def _digits(kind: str) -> np.ndarray:
+    # Read once: the size of every task is asked for many times.
+    patterns = digit_means() if kind == "digit-means" else digit_images()[0]
+    patterns.flags.writeable = False
+    return patterns
 
 
 def problems(task: Task) -> list[tuple[str, str]]:
@@ -100,7 +107,7 @@ def problems(task: Task) -> list[tuple[str, str]]:
     if found:
         return found
     try:
-        there = _there(task)
+        there = choice(task)
     except ValueError as error:
         return [("patterns.file", f"cannot be used: {error}")]
     if there is None and neurons is None:
@@ -164,7 +171,7 @@ def draw_patterns(task: Task, realisations: Sequence[int], seed: int) -> np.ndar
     }
     if kind in draws:
         return draws[kind]()
-    there = _there(task)
+    there = choice(task)
     assert there is not None
     if size.patterns == len(there):
         return np.broadcast_to(there, (len(realisations), *there.shape))
