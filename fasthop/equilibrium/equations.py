@@ -14,8 +14,9 @@ from typing import Any, Self
 import numpy as np
 
 from fasthop import checks
+from fasthop.derivatives import flow_jacobians, jacobians
 from fasthop.equilibrium.clamping import Clamped
-from fasthop.fields import curvature, owners, relative, residuals, slopes, spans
+from fasthop.fields import curvature, owners, relative, residuals, slopes, spans, thin_curvature
 from fasthop.memory import Memory
 from fasthop.runtime import on_threads, workers_for
 from fasthop_kernels import adjoint as kernels
@@ -154,17 +155,17 @@ class Equations:
 
     def jacobians(self) -> np.ndarray:
         """Return J of all states, float64, shape (B, N, N)."""
-        return np.array([self.jacobian(row) for row in range(len(self.states))])
+        return jacobians(*self._at)
 
-    def jacobian(self, row: int) -> np.ndarray:
-        """Return J of one state, float64, shape (N, N)."""
-        W = self.W[self.owners[row]]
-        inside = self.memory.variable == "u"
-        if self.pointwise.all():
-            slopes = self.slopes[row]
-            return np.asarray(slopes[:, None] * W if inside else W * slopes)
-        Lam = self.Lam(row)
-        return np.asarray(Lam @ W if inside else W @ Lam)
+    def flow_jacobians(self) -> np.ndarray:
+        """Return R (J − I) of all states, of the system that reached them, float64, shape (B, N, N)."""
+        return flow_jacobians(*self._at, None if self.memory.count is None else self.owners)
+
+    @property
+    def _at(self) -> tuple[Memory, np.ndarray, np.ndarray]:
+        """What `fasthop.derivatives` asks for: the memory, Λ, and W of each state."""
+        W = self.W[0] if self.memory.count is None else self.W[self.owners]
+        return self.memory, thin_curvature(self.memory, self.arguments), W
 
 
 def _buffers(tables: Tables, kept: int, lanes: int, workers: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from fasthop.derivatives import drive_matrices
+from fasthop.derivatives import batches
 from fasthop.equilibrium.equations import NARROW, WIDE, Equations
 from fasthop.equilibrium.spectra import Spectrum, exact, ritz
 from fasthop.fields import spans
@@ -145,23 +145,18 @@ class Linearised(Equations):
         # Positive 1/τ does not change the signs of eigenvalues where those of W Λ are all real.
         if code == NONE and (memory.tau is None or (memory.symmetric and monotone)):
             return np.asarray(self.spectrum.lambda_max < 1)
+        found = np.zeros(len(self.states), bool)
+        finite = np.isfinite(self.slopes).all(axis=1)
         with one_blas_thread():
-            return np.array([self._decays(row) for row in range(len(self.states))])
+            for rows in batches(np.flatnonzero(finite), memory.neurons):
+                found[rows] = self.some(rows)._decays()
+        return found
 
-    def _decays(self, row: int) -> bool:
-        """Whether no eigenvalue of R (J − I) is positive; those of dead neurons may be 0 where R = Λ."""
-        if not np.isfinite(self.slopes[row]).all():
-            return False
-        memory, owner, n = self.memory, self.owners[row], self.memory.neurons
-        J = self.jacobian(row)
-        if memory.count is None and memory.tau is None:
-            R = drive_matrices(memory, self.states[row : row + 1])[0]
-        elif memory.tau is not None:
-            R = np.diag(1 / memory.tau.reshape(-1, n)[owner])
-        else:
-            raise ValueError(f"states of K memories with R = {memory.drive.name!r} are judged one memory at a time.")
-        flow = R @ (J - np.eye(n))
-        return bool(np.linalg.eigvals(flow).real.max() <= 1e-12 * max(1.0, np.abs(flow).max()))
+    def _decays(self) -> np.ndarray:
+        """Say where no eigenvalue of R (J − I) is positive; those of dead neurons may be 0 where R = Λ."""
+        flow = self.flow_jacobians()
+        largest = np.linalg.eigvals(flow).real.max(axis=1)
+        return np.asarray(largest <= 1e-12 * np.maximum(1.0, np.abs(flow).max(axis=(1, 2))))
 
 
 def _generic(right: np.ndarray) -> np.ndarray:
