@@ -256,6 +256,48 @@ def test_many_memories_are_each_their_own():
             np.testing.assert_array_equal(found.adjoint[k], alone.adjoint)
 
 
+EIGENVECTORS = np.linalg.qr(RNG.standard_normal((3, 6, 6)))[0]
+#: A positive definite W, one with eigenvalues of both signs, and a negative definite one.
+SIGNED = (EIGENVECTORS * np.linspace(0.3, 0.7, 6) * np.array([np.ones(6), [1, -1] * 3, -np.ones(6)])[:, None]) @ (
+    np.swapaxes(EIGENVECTORS, 1, 2)
+)
+SIGNED = (SIGNED + np.swapaxes(SIGNED, 1, 2)) / 2
+MATRICES = np.array([1, -1, 1])[:, None, None] * np.eye(6) + 0.1 * RNG.standard_normal((3, 6, 6))
+DRIVES = [
+    *(
+        ("y", R)
+        for R in ("identity", "tau", "weights", "polar", "gradient", "gradient-as-printed", "hessian", "matrix")
+    ),
+    *(("u", R) for R in ("identity", "weights", "polar", "gradient", "hessian", "matrix", "E1", "E2", "E3")),
+]
+
+
+@pytest.mark.parametrize(("variable", "R"), DRIVES)
+def test_each_of_many_memories_is_judged_under_its_own_system(variable, R):
+    """R = W and its polar factor, E2's too, keep the states of positive W alone; R = −I, nearly, keeps none."""
+    b, layers = np.random.default_rng(3).standard_normal((3, 6)), [(3, {"name": "softmax", "beta": 2.0}), (3, "tanh")]
+    y = settled(fh.Memory(SIGNED, b, layers=layers), np.random.default_rng(4).standard_normal((3, 4, 6)))
+    g = np.concatenate([special.softmax(2 * y[..., :3], axis=-1), np.tanh(y[..., 3:])], axis=-1)
+    states, e = g if variable == "u" else y, np.random.default_rng(5).standard_normal((3, 4, 6))
+    tau = np.array([[0.1, 0.1, 0.1, 2, 1, 1], [5, 5, 5, 0.1, 1, 1], [1, 1, 1, 2, 3, 4]])
+
+    def memory(k):
+        drive = {"matrix": MATRICES[k], "tau": None}.get(R, fh.OrthogonalFactor(R) if R in ("E1", "E2", "E3") else R)
+        return fh.Memory(SIGNED[k], b[k], layers=layers, variable=variable, R=drive, tau=tau[k] if R == "tau" else None)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = fh.gradient(memory(slice(None)), states, e)
+        alone = [fh.gradient(memory(k), states[k], e[k]) for k in range(3)]
+    for k, each in enumerate(alone):
+        for name in ("status", "dW", "db", "adjoint", "lambda_max"):
+            np.testing.assert_array_equal(getattr(found, name)[k], getattr(each, name))
+        np.testing.assert_array_equal(found.dparameters[0]["beta"][k], each.dparameters[0]["beta"])
+    due = {"weights": (0, 4, 4), "polar": (0, 4, 4), "E2": (0, 4, 4), "matrix": (0, 4, 0)}.get(R, (0, 0, 0))
+    np.testing.assert_array_equal((found.kind == "unstable").sum(axis=1), due)
+    np.testing.assert_array_equal((found.kind == "solved").sum(axis=1), 4 - np.array(due))
+
+
 def test_per_sample_adds_up_and_float32_is_near():
     memory = fh.Memory(FREE, BIAS)
     states, e = settled(memory, RNG.standard_normal((40, 5))), RNG.standard_normal((40, 5))
