@@ -62,8 +62,9 @@ class Weights:
             elif kind == TRANSPOSED:
                 target += np.matmul(np.swapaxes(self._matrix(at, columns, rows), 1, 2), vector)[..., 0]
             elif kind == LOW_RANK:
-                factor = self._matrix(at, rank, columns)
-                target += np.matmul(np.swapaxes(factor, 1, 2), np.matmul(factor, vector))[..., 0]
+                left, right = low_rank_parts(row, column, rows, columns)
+                A = self._matrix(at, rank, max(rows, columns))
+                target += np.matmul(np.swapaxes(A[..., left], 1, 2), np.matmul(A[..., right], vector))[..., 0]
             else:
                 target += self.stored[:, at : at + rows] * vector[..., 0]
         return out
@@ -254,6 +255,12 @@ class LowRank(Weights):
             blocks.append((0, 0, n, n, rank * n, DIAGONAL, 0))
             factors = np.concatenate([factors, -diagonal], axis=1)
         super().__init__(n, count, blocks, factors, True)
+
+
+def low_rank_parts(row: int, column: int, rows: int, columns: int) -> tuple[slice, slice]:
+    """Return which of the neurons that A of a LOW_RANK block has are its rows, and which its columns."""
+    first = min(row, column)
+    return slice(row - first, row - first + rows), slice(column - first, column - first + columns)
 
 
 def as_weights(W: Any) -> Weights:

@@ -26,7 +26,7 @@ from fasthop.equilibrium.spectra import Spectrum
 from fasthop.fields import activate, slopes, spans
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
-from fasthop.weights import Blocks, LowRank, Weights
+from fasthop.weights import Blocks, LowRank, Weights, low_rank_parts
 from fasthop_kernels.adjoint import Adjoints
 from fasthop_kernels.products import DIAGONAL, LOW_RANK, PLAIN
 
@@ -358,9 +358,13 @@ def stored_gradient(weights: Weights, q: np.ndarray, p: np.ndarray, outer: _Oute
         if kind == DIAGONAL:
             product = left * right
             part = product if len(lead) == 2 else product.sum(axis=1)
-        elif kind == LOW_RANK:  # W = AᵀA: A (G + Gᵀ)
-            A = np.swapaxes(weights.stored[:, at : at + rank * columns].reshape(-1, rank, columns), 1, 2)
-            part = outer(np.matmul(left, A), right) + outer(np.matmul(right, A), left)
+        elif kind == LOW_RANK:  # W = AᵀA, or rows or columns of it: A G onto the columns, A Gᵀ onto the rows
+            n = max(rows, columns)
+            A = np.swapaxes(weights.stored[:, at : at + rank * n].reshape(-1, rank, n), 1, 2)
+            onto_rows, onto_columns = low_rank_parts(row, column, rows, columns)
+            part = np.zeros((*lead, rank, n))
+            part[..., onto_columns] += outer(np.matmul(left, A[:, onto_rows]), right)
+            part[..., onto_rows] += outer(np.matmul(right, A[:, onto_columns]), left)
         else:
             part = outer(left, right) if kind == PLAIN else outer(right, left)
         part = part.reshape(*lead, -1)
