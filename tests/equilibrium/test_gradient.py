@@ -193,53 +193,104 @@ def random_symmetric(n):
     return 0.35 * (A + A.T)
 
 
+def symmetric_part(A):
+    return (A + np.swapaxes(A, -1, -2)) / 2
+
+
+def off_diagonal(W):
+    return W - np.diag(np.diag(W))
+
+
 FREE, SYMMETRIC = 0.5 * RNG.standard_normal((5, 5)) / np.sqrt(5), random_symmetric(5)
-CHAIN = [0.4 * RNG.standard_normal((2, 3)), random_symmetric(3) / 2]
-PATTERNS = RNG.standard_normal((2, 5)) / 2
-BIAS = RNG.standard_normal(5) / 2
+PATTERNS, BIAS = RNG.standard_normal((2, 5)) / 2, RNG.standard_normal(5) / 2
+#: name → (shapes of the parts, the structure made of them, the matrix that it is, the gradients of the parts)
 STRUCTURES = {
-    "dense": ([FREE], lambda W: W, lambda found: [found.dW]),
-    "symmetric": ([SYMMETRIC], lambda A: (A + A.T) / 2, lambda found: [found.dW_symmetric]),
+    "dense": ([(5, 5)], lambda W: W, lambda W: W, lambda found: [found.dW]),
+    "symmetric": ([(5, 5)], symmetric_part, lambda A: (A + A.T) / 2, lambda found: [found.dW_symmetric]),
     "tied": (
-        CHAIN,
-        lambda B, C: fh.Blocks([2, 3], {(0, 1): B, (1, 1): (C + C.T) / 2}),
+        [(2, 3), (3, 3)],
+        lambda B, C: fh.Blocks([2, 3], {(0, 1): B, (1, 1): symmetric_part(C)}),
+        lambda B, C: np.block([[np.zeros((2, 2)), B], [B.T, (C + C.T) / 2]]),
         lambda found: [found.dW[0, 1], found.dW[1, 1]],
     ),
     "free feedback": (
-        [CHAIN[0], CHAIN[0].T / 3],
+        [(2, 3), (3, 2)],
         lambda B, C: fh.Blocks([2, 3], {(0, 1): B, (1, 0): C}, tied=False),
+        lambda B, C: np.block([[np.zeros((2, 2)), B], [C, np.zeros((3, 3))]]),
         lambda found: [found.dW[0, 1], found.dW[1, 0]],
     ),
-    "low rank": ([PATTERNS], fh.LowRank, lambda found: [found.dW]),
+    "low rank": ([(2, 5)], fh.LowRank, lambda xi: off_diagonal(xi.T @ xi) / 5, lambda found: [found.dW]),
     "low rank with self-coupling": (
-        [PATTERNS],
+        [(2, 5)],
         lambda xi: fh.LowRank(xi, self_coupling=True),
+        lambda xi: xi.T @ xi / 5,
         lambda found: [found.dW],
     ),
 }
 SYSTEMS = {
     "(1)": {},
-    "(1) with tau": {"tau": np.array([1.0, 1.0, 0.5, 0.5, 0.5])},
+    "(1) with tau": {"tau": np.array([1.0, 2.0, 0.5, 0.5, 0.5])},
     "(5)": {"variable": "u", "R": "gradient"},
+    "(5) without R": {"variable": "u"},
     "(9)": {"R": "gradient"},
+}
+#: Two neurons and three; parameters other than those of G show that each layer has its own.
+LAYERS = {
+    "elementwise": [("tanh", {"beta": 1.5}), ("softplus", {"beta": 0.8})],
+    "softmax": [("sigmoid", {"beta": 1.2}), ("softmax", {"beta": 2.0})],
+    "layer norm": [("leaky_relu", {"slope_below": 0.3}), ("layer_norm", {"gamma": 0.8, "epsilon": 0.7})],
+    "sphere": [("identity", {}), ("sphere", {"epsilon": 0.9})],
 }
 
 
+@pytest.mark.parametrize("count", [None, 2])
+@pytest.mark.parametrize("layers", LAYERS)
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_differences(structure, system):
-    parts, make, taken = STRUCTURES[structure]
-    layers = [(2, {"name": "tanh", "beta": 1.5}), (3, {"name": "softmax", "beta": 2.0})]
-    starts, e = RNG.standard_normal((3, 5)) / 2, RNG.standard_normal((3, 5))
+def test_every_structure_system_and_activation(structure, system, layers, count):
+    """Against complex steps of the steady states themselves, for every number that a memory is made of."""
+    rng = np.random.default_rng(len(structure) + len(system) + len(layers))
+    shapes, make, dense, taken = STRUCTURES[structure]
+    (first, theta), (second, phi) = LAYERS[layers]
+    named = [*theta.items(), *phi.items()]
+    size = 0.7 if "rank" in structure else 0.2
+    numbers = [size * rng.standard_normal((2, *shape)) for shape in shapes] + [rng.standard_normal((2, 5)) / 2]
+    starts, e = rng.standard_normal((2, 2, 3, 5)) / 2
+    options = SYSTEMS[system]
+    inside = options.get("variable") == "u"
 
-    def memory(*given):
-        return fh.Memory(make(*given[:-1]), given[-1], layers=layers, **SYSTEMS[system])
+    def flow(x, *given):
+        (*parts, b), values = given[: len(numbers)], given[len(numbers) :]
+        of_first = dict(zip(theta, values[: len(theta)], strict=True))
+        of_second = dict(zip(phi, values[len(theta) :], strict=True))
+        W, y = dense(*parts), x
+        if inside:
+            y = W @ x + b
+        g = np.concatenate([G[first][1](y[:2], **of_first), G[second][1](y[2:], **of_second)])
+        return g if inside else W @ g + b
 
-    found = fh.gradient(memory(*parts, BIAS), settled(memory(*parts, BIAS), starts), e)
-    due = differences(lambda *given: (settled(memory(*given), starts) * e).sum(), [*parts, BIAS])
-    assert found.lambda_max.max() <= 0.95
-    for mine, theirs in zip([*taken(found), found.db], due, strict=True):
-        assert close(mine, theirs, 1e-6)
+    which = slice(None) if count else 0
+    *parts, b = [part[which] for part in numbers]
+    kinds = [(2, {"name": first, **theta}), (3, {"name": second, **phi})]
+    memory = fh.Memory(make(*parts), b, layers=kinds, **options)
+    states = settled(memory, starts[which], dt=0.1)
+    found = fh.gradient(memory, states, e[which])
+    mine = [*taken(found), found.db, *(part[name] for part in found.dparameters for name in part)]
+    assert [name for part in found.dparameters for name in part] == [name for name, _ in named]
+    assert (found.kind == "solved").all()
+    for k in range(count or 1):
+        given = [*(part[k] for part in numbers), *(np.array(value) for _, value in named)]
+        due = [np.zeros(value.shape) for value in given]
+        for x, e_row in zip(states.reshape(-1, 3, 5)[k], e[k], strict=True):
+            J = complex_jacobian(lambda y, given=given: flow(y, *given), x)
+            for at, part in enumerate(given):
+                for i in np.ndindex(part.shape):
+                    moved = [value.astype(complex) for value in given]
+                    moved[at][i] += 1j * STEP
+                    end = fixed_point(lambda y, moved=moved: flow(y, *moved), x + 0j, J)
+                    due[at][i] += e_row @ end.imag / STEP
+        for values, theirs in zip(mine, due, strict=True):
+            assert close(values[k] if count else values, theirs, 1e-9)
 
 
 def test_many_memories_are_each_their_own():
@@ -352,10 +403,6 @@ def test_a_held_layer_keeps_its_state_and_gets_a_gradient():
         assert close(found.dW[1, 2], due[2], 1e-6)
         assert close(found.db, due[3], 1e-6)
         assert not found.db[:3].any()
-
-
-def off_diagonal(W):
-    return W - np.diag(np.diag(W))
 
 
 #: name → (parts, structure, the same matrix in NumPy, the gradients of the parts); layers end within the blocks.
