@@ -100,15 +100,15 @@ class Equations:
         )
 
     def run(
-        self, problem: kernels.Problem, found: kernels.Adjoints, lines: int, system: int | None = None, **way: Any
+        self, problem: kernels.Problem, found: kernels.Adjoints, lines: int, tables: Tables | None = None, **way: Any
     ) -> kernels.Adjoints:
-        """Run the kernel on tiles of `lines` cache lines of lanes, with J of another system if one is given.
+        """Run the kernel on tiles of `lines` cache lines of lanes, with other weights or another system if given.
 
         `way` has fields of `kernels.Way` and `method`; by default it is Euler with h = 1, the backward iteration.
         """
         kind, lanes = self.memory.dtype, lines * lane_line(self.memory.dtype)
         workers, method = workers_for(len(problem.tiles)), way.get("method", EULER)
-        tables = self.tables if system is None else self.tables._replace(system=system)
+        tables = self.tables if tables is None else tables
         plan = kernels.Way(
             kind=way.get("kind", kernels.RUNGE_KUTTA),
             ahead=method.ahead.astype(kind),

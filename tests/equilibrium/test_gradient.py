@@ -124,7 +124,7 @@ def test_complex_step(name, variable):
                 assert close(found.dparameters[0][key][i], value, 1e-12)
 
 
-@pytest.mark.parametrize("solver", ["auto", "iteration", "ode", "gmres", "minres", "cholesky", "lu"])
+@pytest.mark.parametrize("solver", ["auto", "iteration", "ode", "gmres", "minres", "preconditioned", "cholesky", "lu"])
 @pytest.mark.parametrize("variable", ["y", "u"])
 @pytest.mark.parametrize("n", [5, 70])
 def test_every_solver_finds_the_adjoint_of_symmetric_weights(n, variable, solver):
@@ -375,6 +375,48 @@ def test_a_row_does_not_depend_on_its_neighbours():
             np.testing.assert_array_equal(getattr(together, name)[7:12], getattr(some, name))
 
 
+# --- one factorisation for many states -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variable", ["y", "u"])
+def test_many_states_share_a_factorisation(variable):
+    n, k, rng = 60, 2, np.random.default_rng(8)
+    W = 1.1 * rng.standard_normal((k, n, n)) / np.sqrt(n)
+    layers = [(10, "identity"), (50, "tanh")]
+    W[:, :10] = 0  # the first layer stays at its bias, which is another one in every memory
+    memory = fh.Memory(W, 0.5 * rng.standard_normal((k, n)), layers=layers, variable=variable)
+    states = settled(memory, rng.standard_normal((k, 20, n)))
+    e, order = rng.standard_normal((k, 20, n)), rng.permutation(20)
+    found = fh.gradient(memory, states, e, per_sample=True)
+    plain = fh.gradient(memory, states, e, solver="gmres")
+    assert (found.solver == "preconditioned").all()
+    assert (found.kind == "solved").all()
+    assert found.products.mean() < 0.8 * plain.products.mean()
+    for i in range(k):
+        x = states[i] if variable == "y" else states[i] @ W[i].T + memory.b[i]
+        Lam = np.where(np.arange(n) < 10, 1, 1 / np.cosh(x) ** 2)
+        for row in range(20):
+            J = W[i] * Lam[row] if variable == "y" else Lam[row][:, None] * W[i]
+            assert close(found.adjoint[i, row], np.linalg.solve(np.eye(n) - J.T, e[i, row]), 1e-10)
+    again = fh.gradient(memory, states[:, order], e[:, order], per_sample=True)
+    np.testing.assert_array_equal(again.adjoint, found.adjoint[:, order])
+
+
+def test_a_singular_mean_leaves_it_to_other_solvers():
+    """Half of the neurons are alive, at slope 1, in each state, so that 1 − Λ̄w = 0 where w = 2."""
+    n = 160
+    w = np.linspace(1.05, 6, n)
+    w[20] = 2
+    states = np.tile(-np.ones(n), (20, 1))
+    for first in (0, 1):
+        states[first::2, first::2] = 1 / (w[first::2] - 1)
+    memory = fh.Memory(np.diag(w), -np.ones(n), "relu", R="gradient")
+    e = RNG.standard_normal((20, n))
+    found = fh.gradient(memory, states, e)
+    assert (found.solver == "minres").all()
+    np.testing.assert_allclose(found.adjoint, np.where(states > 0, e / (1 - w), e), rtol=1e-9, atol=1e-9)
+
+
 # --- held layers -----------------------------------------------------------------------------------------------------
 
 
@@ -487,7 +529,7 @@ def test_minus_two_diverges_by_iteration_and_not_as_a_flow():
     with pytest.warns(RuntimeWarning, match="1 of 1 gradients are refused: 1 unsolved"):
         lost = fh.gradient(memory, states, e, solver="iteration")
     assert np.isnan(lost.adjoint).all()
-    for solver in ("ode", "gmres", "minres", "lu", "cholesky", "auto"):
+    for solver in ("ode", "gmres", "minres", "preconditioned", "lu", "cholesky", "auto"):
         found = fh.gradient(memory, states, e, solver=solver)
         np.testing.assert_allclose(found.adjoint, e / 3, rtol=1e-11)
     assert (found.lambda_max[0], found.rho[0], found.amplification[0]) == pytest.approx((-2, 2, 1 / 3))
@@ -509,18 +551,18 @@ def test_near_a_fold_the_amplification_is_told():
         assert error[1] <= 1e-5 < 1e-2 or error[1] < error[0]
 
 
-def test_a_saddle_serves_lu_and_gmres_alone():
+def test_a_saddle_serves_lu_and_krylov_spaces_alone():
     W = np.array([[0.0, 2.0], [2.0, 0.0]])
     origin, e = np.zeros((1, 2)), np.array([[1.0, 0.5]])
     due = np.linalg.solve(np.eye(2) - W.T, e[0])
     for options in ({"R": "gradient"}, {"R": "gradient", "variable": "u"}):
         memory = fh.Memory(W, **options)
-        for solver in ("auto", "lu", "gmres", "minres"):
+        for solver in ("auto", "lu", "gmres", "minres", "preconditioned"):
             found = fh.gradient(memory, origin, e, solver=solver)
             np.testing.assert_allclose(found.adjoint[0], due, rtol=1e-12)
             assert found.lambda_max[0] == pytest.approx(2)
         for solver in ("iteration", "ode", "cholesky"):
-            with pytest.warns(RuntimeWarning, match="where λ_max\\(J\\) ≥ 1 only lu, gmres and minres serve"):
+            with pytest.warns(RuntimeWarning, match="≥ 1 only lu, gmres, minres and preconditioned serve"):
                 fh.gradient(memory, origin, e, solver=solver)
     with pytest.warns(RuntimeWarning, match="1 unstable"):  # system (1) does not stay there
         fh.gradient(fh.Memory(W), origin, e)
@@ -562,7 +604,10 @@ def test_one_bad_sample_stops_no_other():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"solver": "newton"}, "solver must be one of 'auto', 'iteration', 'ode', 'gmres', 'minres', 'cholesky', 'lu'"),
+        (
+            {"solver": "newton"},
+            "solver must be one of 'auto', 'iteration', 'ode', 'gmres', 'minres', 'preconditioned', ",
+        ),
         ({"cotangent": np.ones((2, 5))}, r"cotangent must have the shape of states, \(3, 5\)"),
         ({"states": np.ones((3, 4))}, r"states must have shape \(B, 5\)"),
         ({"tolerance": 0.0}, "tolerance must be finite, above 0"),
