@@ -59,7 +59,7 @@ class Equations:
         self.residual = relative(found, states).reshape(-1)
 
     def some(self, rows: np.ndarray) -> Self:
-        """Return the states of a mask of shape (B,), with what is known of them."""
+        """Return the states of a mask of shape (B,), or of indices, with what is known of them."""
         part = copy.copy(self)
         for name in ("states", "arguments", "owners", "residual", "slopes"):
             if name in part.__dict__:

@@ -41,7 +41,7 @@ class Linearised(Equations):
     _space: Space | None = None
 
     def some(self, rows: np.ndarray) -> Self:
-        """Return the states of a mask of shape (B,), with what is known of them."""
+        """Return the states of a mask of shape (B,), or of indices, with what is known of them."""
         part = super().some(rows)
         part.__dict__.pop("stable", None)
         if "spectrum" in part.__dict__:
