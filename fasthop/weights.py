@@ -236,6 +236,11 @@ class LowRank(Weights):
     self_coupling : bool
         Whether the diagonal is kept; otherwise it is taken away.
 
+    Attributes
+    ----------
+    patterns : float64 array, shape (P, N) or (K, P, N)
+    self_coupling : bool
+
     Raises
     ------
     TypeError, ValueError
@@ -246,6 +251,7 @@ class LowRank(Weights):
         xi = checks.real_array("patterns", patterns, np.float64)
         if xi.ndim not in (2, 3) or 0 in xi.shape:
             raise ValueError(f"patterns must have shape (P, N) or (K, P, N) with P, N ≥ 1; got {xi.shape}.")
+        self.patterns, self.self_coupling = xi, self_coupling
         rank, n = xi.shape[-2:]
         count = xi.shape[0] if xi.ndim == 3 else None
         factors = (xi / np.sqrt(n)).reshape(-1, rank * n)

@@ -384,11 +384,11 @@ def _as_given(weights: Weights, flat: np.ndarray) -> Any:
         return _as_given(weights.free, flat[..., : weights.free.stored.shape[1]])
     lead, n = flat.shape[:-1], weights.neurons
     if isinstance(weights, LowRank):
-        rank = int(weights.blocks[0, 6])
+        rank = weights.patterns.shape[-2]
         A = weights.stored[:, : rank * n].reshape(-1, rank, n)
         A = A[0] if weights.count is None else A.reshape(-1, *[1] * (len(lead) - 1), rank, n)
         factors = flat[..., : rank * n].reshape(*lead, rank, n)
-        if len(weights.blocks) > 1:  # the diagonal that is taken away is that of AᵀA
+        if not weights.self_coupling:  # the diagonal that is taken away is that of AᵀA
             factors = factors - 2 * A * flat[..., None, rank * n :]
         return factors / np.sqrt(n)
     if isinstance(weights, Blocks):
