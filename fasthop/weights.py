@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fasthop import checks
-from fasthop.runtime import all_threads
+from fasthop.runtime import all_threads, one_blas_thread
 from fasthop_kernels import random
 from fasthop_kernels.products import DIAGONAL, LOW_RANK, PLAIN, TRANSPOSED
 
@@ -74,9 +74,20 @@ class Weights:
 
     def to_dense(self) -> np.ndarray:
         """Return the matrices themselves, shape (N, N) or (K, N, N)."""
-        k = len(self.stored)
-        columns = [self.apply(np.broadcast_to(unit, (k, self.neurons))) for unit in np.eye(self.neurons)]
-        dense = np.stack(columns, axis=-1)
+        dense = np.zeros((len(self.stored), self.neurons, self.neurons))
+        for row, column, rows, columns, at, kind, rank in self.blocks.tolist():
+            target = dense[:, row : row + rows, column : column + columns]
+            if kind == PLAIN:
+                target += self._matrix(at, rows, columns)
+            elif kind == TRANSPOSED:
+                target += np.swapaxes(self._matrix(at, columns, rows), 1, 2)
+            elif kind == LOW_RANK:
+                left, right = low_rank_parts(row, column, rows, columns)
+                A = self._matrix(at, rank, max(rows, columns))
+                with one_blas_thread():
+                    target += np.matmul(np.swapaxes(A[..., left], 1, 2), A[..., right])
+            else:
+                target[:, np.arange(rows), np.arange(rows)] += self.stored[:, at : at + rows]
         return dense[0] if self.count is None else dense
 
 
