@@ -21,14 +21,25 @@ PARTS = {
     ],
     "hebb_sizes": [{"neurons": 200, "load": 0.15}, {"neurons": 200, "load": 0.19}],
     "dense": [{"neurons": 32, "patterns": 82}, {"neurons": 64, "patterns": 287}],
+    "synapses": [{"dilution": 0.5, "levels": 2, "load": 0.075}, {"dilution": 0.0, "levels": 3, "load": 0.135}],
+    "asymmetric": [{"asymmetry": 0.5, "load": 0.1}],
+    "sparse": [{"threshold": 0.0, "bias": -0.6, "load": 0.25}, {"threshold": 0.3, "bias": -0.8, "load": 0.4}],
+    "annealing": [{"anneal_from": 0.0, "flip": 0.2, "load": 0.16}, {"anneal_from": 4.0, "flip": 0.2, "load": 0.14}],
+    "softmax": [{"memory_gain": 0.2, "patterns": 10}],
+    "dense_flips": [
+        {"power": 3, "rectified": True, "flip": 0.1, "patterns": 128},
+        {"power": 4, "rectified": False, "flip": 0.1, "patterns": 256},
+    ],
     "hebb_gains": [{"neurons": 200, "beta": 2.0, "patterns": 16}, {"neurons": 400, "beta": 32.0, "patterns": 69}],
 }
 
 #: Where a column of a table stands in a spec.
 PLACES = {
-    **dict.fromkeys(("neurons", "self_coupling", "power", "rectified", "dilution", "levels", "threshold"), "memory"),
+    **dict.fromkeys(("neurons", "self_coupling", "power", "rectified", "memory_gain"), "memory"),
+    **dict.fromkeys(("dilution", "asymmetry", "levels", "threshold"), "memory"),
     **dict.fromkeys(("load", "patterns", "bias"), "patterns"),
     "flip": "cues",
+    "anneal_from": "run",
 }
 
 
@@ -71,6 +82,26 @@ def test_halves_and_what_is_said_of_them():
         assert f"{row.half:.3f}"[1:] in text
         assert f"{theory:.3f}"[1:] in text
         assert theory < row.half
+
+
+def test_retrieved_patterns_overlap_as_the_theory_says():
+    found = pd.read_parquet(DATA / "reference" / "hebb_overlaps.parquet")
+    assert sorted(set(found["neurons"])) == [800, 1600]
+    for row in found.itertuples():
+        assert row.sign_overlap == pytest.approx(fh.hebb_retrieval(row.load, 8.0).sign_overlap, abs=0.0015)
+
+
+def test_worn_synapses_lose_what_the_theory_says():
+    """Ratios of capacities, in which most of what N is missing to infinity cancels."""
+    halves = pd.read_parquet(DATA / "reference" / "synapses_half.parquet").set_index(["dilution", "levels"])["half"]
+    for dilution in (0.0, 0.25, 0.5):
+        for levels in (0, 2, 3):
+            due = fh.hebb_capacity(8.0, fh.wear(dilution=dilution, levels=levels)) / fh.hebb_capacity(8.0)
+            assert halves[dilution, levels] / halves[0.0, 0] == pytest.approx(due, abs=0.06)
+    one_way = pd.read_parquet(DATA / "reference" / "asymmetric_half.parquet").set_index("asymmetry")["half"]
+    for asymmetry in (0.25, 0.5):
+        due = fh.hebb_capacity(8.0, fh.wear(asymmetry=asymmetry)) / fh.hebb_capacity(8.0)
+        assert one_way[asymmetry] / one_way[0.0] == pytest.approx(due, abs=0.03)
 
 
 def test_a_part_of_the_census_comes_out_again():
