@@ -130,18 +130,13 @@ def _numbers(task: Task, cues: int) -> int:
     """Return how many numbers one realisation with so many cues at once holds."""
     neurons, patterns = stored.size_of(task)
     grouped = task["rule"] in stored.GROUPED
-    return (0 if grouped else neurons**2) + 4 * cues * _width(task) + (2 if grouped else 1) * patterns * neurons
-
-
-def _width(task: Task) -> int:
-    """Return how many numbers a state has."""
-    neurons, patterns = stored.size_of(task)
-    return neurons + patterns if task["rule"] in stored.GROUPED else neurons
+    states = 4 * cues * stored.width_of(task)
+    return (0 if grouped else neurons**2) + states + (2 if grouped else 1) * patterns * neurons
 
 
 def _turn(task: Task) -> int:
     """Return how many cues of a realisation are settled at once: of the task alone, because sums are added by turns."""
-    return int(min(task["cues"], max(1, _TURN // _width(task))))
+    return int(min(task["cues"], max(1, _TURN // stored.width_of(task))))
 
 
 def per_chunk(task: Task) -> int:

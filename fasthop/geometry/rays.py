@@ -118,10 +118,10 @@ def radii(
     rays : int
         Random directions for each attractor, uniform on the sphere; nested in the number.
     saddles : array_like, shape (S, N), optional
-        Other states to aim at, such as the unstable states of `steady_states`.
+        Unstable steady states to aim at, such as those of `boundary_saddles` or `steady_states`.
     bound : float, optional
-        How far rays are followed; by default 6 √N, six times the length of a pattern of ±1. An aimed ray is followed at
-        least to what it is aimed at.
+        How far rays are followed; by default 6 √N, six times the length of a pattern of ±1. A ray aimed at another
+        attractor is followed at least to it, and one at a saddle to just beyond it: there it is outside.
     shells : int
         How many there are within the bound. A basin that a ray leaves and enters again between two of them is not seen
         to have been left there; the radius is then that of a later exit.
@@ -184,7 +184,7 @@ def radii(
         owner=np.zeros(len(distance), np.int64),
         centre=np.array(columns["attractor"]),
         direction=np.concatenate(parts),
-        bound=np.where(np.isfinite(distance), np.maximum(distance, reach), reach),
+        bound=bounds(np.array(columns["direction"]), distance, reach, width),
     )
     found = crossings(memory, centres, np.zeros(len(centres), np.int64), cast, steps, width, options)
     words = np.array([*KINDS, ""])
@@ -221,10 +221,19 @@ def aimed(centre: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return apart / np.maximum(distance, np.finfo(float).tiny)[:, None], distance
 
 
+def bounds(directions: np.ndarray, distance: np.ndarray, reach: float, precision: float) -> np.ndarray:
+    """Return how far rays of these kinds ("random", "memory", "saddle") are followed.
+
+    One at a saddle has left there; a bracket's width beyond it says into which basin.
+    """
+    bound = np.where(np.isfinite(distance), np.maximum(distance, reach), reach)
+    return np.where(directions == "saddle", distance * (1 + precision), bound)
+
+
 def refuse_no_attractors(memory: Memory, centres: np.ndarray, options: dict[str, Any]) -> None:
     """Raise ValueError where a trajectory from one of the states does not end in it."""
-    ends = settle_unequal(memory, centres, np.array([len(centres)]), **_with_step(memory, options))
-    stays = ends.settled & _same(ends.state, centres) & _same(g_of(memory, ends.state), g_of(memory, centres))
+    ends = settle_unequal(memory, centres, np.array([len(centres)]), **with_step(memory, options))
+    stays = ends.settled & same(ends.state, centres) & same(g_of(memory, ends.state), g_of(memory, centres))
     if not stays.all():
         number = int(np.flatnonzero(~stays)[0])
         raise ValueError(f"attractors[{number}] must be an attractor; a trajectory that starts there ends elsewhere.")
@@ -255,7 +264,7 @@ def crossings(
     options : dict
         Of `settle`.
     """
-    step = np.broadcast_to(_with_step(memory, options)["dt"], memory.count or 1)
+    step = np.broadcast_to(with_step(memory, options)["dt"], memory.count or 1)
     tolerance = 1e-10 if options.get("tolerance") is None else options["tolerance"]
     strict = max(tolerance / 10, least_tolerance(memory))
     outputs = g_of(memory, centres)
@@ -281,7 +290,7 @@ def crossings(
     def inside(chosen: np.ndarray, radius: np.ndarray, how: dict[str, Any]) -> np.ndarray:
         out = np.zeros(len(chosen), bool)
         for part, end in ends(chosen, radius, how):
-            out[part] = end.settled & _same(g_of(memory, end.state), outputs[rays.centre[chosen[part]]])
+            out[part] = end.settled & same(g_of(memory, end.state), outputs[rays.centre[chosen[part]]])
         return out
 
     left = np.arange(total)
@@ -325,14 +334,14 @@ def _brackets(
     )
 
 
-def _with_step(memory: Memory, options: dict[str, Any]) -> dict[str, Any]:
+def with_step(memory: Memory, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options with a step."""
     if options.get("dt") is not None:
         return dict(options)
     return options | {"dt": FINER * default_step(memory, options.get("method", "rk4"))}
 
 
-def _same(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def same(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Whether each point is its centre, as `states.attractors.label` says it of g."""
     return np.asarray(np.abs(points - centres).max(axis=1) <= MATCH * np.maximum(1, np.abs(centres).max(axis=1)))
 
@@ -344,5 +353,5 @@ def _nearest(
     found = np.full(len(points), -1)
     for number, output in enumerate(outputs):
         rows = np.flatnonzero(settled & (owner == home[number]))
-        found[rows[_same(points[rows], output[None])]] = number
+        found[rows[same(points[rows], output[None])]] = number
     return found

@@ -21,7 +21,7 @@ STREAM_VERSION = 1
 KERNEL_VERSION = 2
 
 #: Raised when the columns of a table change. No part of a task's name: it is the form of its numbers, not the numbers.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class TaskPlan(NamedTuple):

@@ -229,6 +229,12 @@ def _grouped(task: Task, xi: np.ndarray) -> Memory:
     )
 
 
+def width_of(task: Task) -> int:
+    """Return how many neurons a memory of a task has, memory neurons too."""
+    neurons, patterns = size_of(task)
+    return neurons + patterns if task["rule"] in GROUPED else neurons
+
+
 def count_fixed(task: Task, stored: Stored) -> np.ndarray:
     """Count the patterns that one step of the discrete rule of the same name leaves, shape (R,).
 
