@@ -37,6 +37,7 @@ FIELDS = (
     Field("plane", "extent", "extent", float, 1.5, False, least=1e-6, doc="a and b go from minus to plus this"),
     Field("plane", "resolution", "resolution", int, 200, False, least=_LEAST, most=2000, doc="points along a side"),
     Field("plane", "box", "box", int, 5, False, least=2, most=_LEAST, doc="points along a box of the entropy"),
+    Field("plane", "check", "check", int, 400, False, least=0, doc="points beside a boundary to follow again, at most"),
     Field("run", "criterion", "criterion", float, 0.9, False, least=0, most=1, doc="least overlap of a pattern"),
     Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="weight matrices per task"),
     Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
@@ -63,6 +64,8 @@ SCHEMA = pa.schema(
             ("fractal", pa.bool_()),
             ("exponent", pa.float64()),
             ("exponent_error", pa.float64()),
+            ("checked", pa.int64()),
+            ("changed", pa.int64()),
             ("labels", pa.list_(pa.field("item", pa.int32(), nullable=False))),
         ]
     ]
@@ -112,6 +115,7 @@ def _look(task: Task, kept: stored.Stored, realisation: int, seed: int) -> dict[
         second,
         extent=(-half, half, -half, half),
         resolution=task["resolution"],
+        check=task["check"],
         tolerance=task["tolerance"],
         t_max=task["t_max"],
         method=task["method"],
@@ -131,6 +135,8 @@ def _look(task: Task, kept: stored.Stored, realisation: int, seed: int) -> dict[
         "fractal": entropy.fractal,
         "exponent": exponent.exponent,
         "exponent_error": exponent.error,
+        "checked": found.checked,
+        "changed": found.changed,
         "labels": code(labels, kinds, nearest, len(xi)).reshape(-1),
     }
 
@@ -146,7 +152,9 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     """Pool the realisations of each task: means, and t-intervals over realisations of the shares and entropies.
 
     `exponent` is the mean over the realisations that have one, with the standard error `exponent_se`; `fractal` the
-    share of realisations whose boundary entropy is above ln 2; `labels` the image of the first realisation.
+    share of realisations whose boundary entropy is above ln 2; `changed_at_finer_step` the share of the points followed
+    again, all beside a boundary, that a quarter of the step moves into another basin, with its interval over
+    realisations; `labels` the image of the first realisation.
     """
     columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
@@ -158,7 +166,12 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
         for name in ("entropy", "boundary_entropy", "boundary_boxes", "exponent"):
             row[name] = group[name].mean()
             row[f"{name}_se"] = group[name].std(ddof=1) / np.sqrt(max(1, group[name].count()))
-        row |= {"fractal": group["fractal"].mean(), "labels": group["labels"].iloc[0]}
+        row |= {"fractal": group["fractal"].mean(), "checked": group["checked"].sum()}
+        again = group[group["checked"] > 0]
+        row["changed_at_finer_step"] = again["changed"].sum() / again["checked"].sum() if len(again) else np.nan
+        low, high = over_realisations(again["changed"], again["checked"]) if len(again) else (np.nan, np.nan)
+        row |= {"changed_at_finer_step_low": low, "changed_at_finer_step_high": high}
+        row["labels"] = group["labels"].iloc[0]
         summaries.append(row)
     return pd.DataFrame(summaries)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
-from fasthop.ensemble import KINDS, Ends, default_step, least_tolerance, settle_unequal
+from fasthop.ensemble import KINDS, Ends, default_step, default_tolerance, least_tolerance, settle_unequal
 from fasthop.fields import refuse_many_or_v
 from fasthop.geometry.exits import first_exits
 from fasthop.memory import Memory
@@ -265,8 +265,6 @@ def crossings(
         Of `settle`.
     """
     step = np.broadcast_to(with_step(memory, options)["dt"], memory.count or 1)
-    tolerance = 1e-10 if options.get("tolerance") is None else options["tolerance"]
-    strict = max(tolerance / 10, least_tolerance(memory))
     outputs = g_of(memory, centres)
     total = len(rays.owner)
     found = Crossings(
@@ -297,8 +295,8 @@ def crossings(
     for again in range(ROUNDS):
         if not left.size:
             break
-        coarse = options | {"dt": step / 2**again, "tolerance": tolerance}
-        fine = coarse | {"dt": CHECK * coarse["dt"], "tolerance": strict}
+        coarse = options | {"dt": step / 2**again}
+        fine = finer(memory, coarse)
         lower, upper = _brackets(inside, left, rays.bound[left], shells, precision, coarse)
         found.lower[left], found.upper[left], found.dt[left] = lower, upper, coarse["dt"][rays.owner[left]]
         found.outside[left], found.neighbour[left] = -1, -1
@@ -339,6 +337,13 @@ def with_step(memory: Memory, options: dict[str, Any]) -> dict[str, Any]:
     if options.get("dt") is not None:
         return dict(options)
     return options | {"dt": FINER * default_step(memory, options.get("method", "rk4"))}
+
+
+def finer(memory: Memory, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a step that a verification takes: a share CHECK of it, and a tenth of the tolerance."""
+    given = options.get("tolerance")
+    tolerance = (default_tolerance(memory) if given is None else given) / 10
+    return options | {"dt": CHECK * options["dt"], "tolerance": max(tolerance, least_tolerance(memory))}
 
 
 def same(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
