@@ -79,7 +79,7 @@ def problems(task: Task) -> list[tuple[str, str]]:
 
 def per_chunk(task: Task) -> int:
     """Return how many realisations make a chunk."""
-    neurons, patterns = stored.size_of(task)
+    neurons, patterns = stored.width_of(task), stored.size_of(task).patterns
     aims = min(task["aimed"], patterns) + min(task["saddles"], patterns)
     rays = min(task["memories"], patterns) * (task["rays"] + aims)
     return int(max(1, min(16, _CHUNK // (neurons * (rays + neurons)))))
@@ -103,13 +103,15 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     """Compute one row per ray; a realisation that keeps none of its patterns has a row without a ray.
 
     The patterns that are kept are those from which a trajectory settles, alive, in a state of overlap at least
-    `criterion`; rays start there. A saddle that was sought and not found has a row whose measurements are NaN.
+    `criterion`; rays start there. They run in the space of the patterns: where a memory has memory neurons, these start
+    where the others drive them. A saddle that was sought and not found has a row whose measurements are NaN.
     """
     kept = stored.store(task, realisations, seed)
     options = {name: task[name] for name in ("tolerance", "t_max", "method")}
     ends = settle(kept.memory, kept.start(kept.patterns), **options)
     which = np.arange(kept.patterns.shape[1])
-    outcome = classify(ends.kind, kept.outputs(ends.state), kept.patterns, which, task["criterion"]).outcome
+    outputs, least, biased = kept.outputs(ends.state), task["criterion"], task["bias"] != 0
+    outcome = classify(ends.kind, outputs, kept.patterns, which, least, biased).outcome
     home, pattern = np.nonzero(outcome == "retrieved")
     centres = ends.state[home, pattern]
     cast = _cast(task, kept, home, pattern, centres, realisations, seed, options)
@@ -117,7 +119,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
     if memories.size:
         direction, distance = np.array(cast.direction), np.array(cast.distance)
-        reach = task["bound"] * np.sqrt(kept.memory.neurons)
+        reach = task["bound"] * np.sqrt(kept.patterns.shape[2])
         there = ~np.isnan(distance)
         rays = Rays(
             owner=memories[there],
@@ -125,7 +127,8 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
             direction=np.concatenate(cast.directions)[there],
             bound=bounds(direction, distance, reach, task["precision"])[there],
         )
-        found = crossings(kept.memory, centres, home, rays, task["shells"], task["precision"], options)
+        how = (task["shells"], task["precision"], options, kept.start_at)
+        found = crossings(kept.memory, centres, home, rays, *how)
         words = np.array([*KINDS, ""])
         measured = {
             "lower": found.lower,
@@ -161,6 +164,7 @@ def _cast(
 ) -> _Cast:
     """Return the rays of the first `memories` patterns of every realisation, sorted by it."""
     cast = _Cast([], [], [], [], [], [])
+    n = kept.patterns.shape[2]
 
     def add(centre: int, direction: str, targets: Sequence[int], distances: np.ndarray, units: np.ndarray) -> None:
         cast.memory.extend([int(home[centre])] * len(targets))
@@ -173,17 +177,17 @@ def _cast(
     for centre in np.flatnonzero(pattern < task["memories"]).tolist():
         r = int(home[centre])
         others = np.flatnonzero((home == r) & (pattern != pattern[centre]))
-        toward, apart = aimed(centres[centre], centres[others])
+        toward, apart = aimed(centres[centre, :n], centres[others, :n])
         # Two patterns with one attractor have no way between them.
         near = [int(i) for i in np.argsort(apart, kind="stable") if apart[i] > 1e-6]
-        drawn = random_directions(task["rays"], centres.shape[1], int(pattern[centre]), seed, [realisations[r]])
+        drawn = random_directions(task["rays"], n, int(pattern[centre]), seed, [realisations[r]])
         add(centre, "random", range(len(drawn)), np.full(len(drawn), np.inf), drawn)
         chosen = near[: task["aimed"]]
         add(centre, "memory", pattern[others[chosen]].tolist(), apart[chosen], toward[chosen])
         if chosen := near[: task["saddles"]]:
             goals = others[chosen]
             saddles = boundary_saddles(kept.alone(r), centres[centre], centres[goals], **options).state
-            units, distances = aimed(centres[centre], saddles)
+            units, distances = aimed(centres[centre, :n], saddles[:, :n])
             add(centre, "saddle", pattern[goals].tolist(), distances, units)
     return cast
 

@@ -16,7 +16,7 @@ from fasthop.experiments.ends import name_ends
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.geometry.entropy import basin_entropy, uncertainty_exponent
 from fasthop.geometry.rays import random_directions
-from fasthop.geometry.slices import basin_slice
+from fasthop.geometry.slices import axes, label_plane
 from fasthop.statistics import over_realisations
 
 #: Points along one side at least, so that the uncertainty exponent has two precisions.
@@ -48,7 +48,7 @@ FIELDS = (
 _NAMED = tuple(field for field in FIELDS if field.column != "realisations")
 
 #: Shares of the plane that are columns.
-SHARES = ("pattern", "inverse", "mixture", "other")
+SHARES = ("pattern", "inverse", "mixture", "collapsed", "other")
 
 SCHEMA = pa.schema(
     [
@@ -77,6 +77,8 @@ PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
 def problems(task: Task) -> list[tuple[str, str]]:
     """List what is wrong with the values of a task taken together."""
     found = stored.memory_problems(task)
+    if not found and stored.size_of(task).neurons < 2:
+        found.append(("memory.neurons", "must be at least 2, to have a plane; got 1."))
     if not found and task["plane"] == "patterns" and stored.size_of(task).patterns < 2:
         found.append(("patterns.count", 'must be at least 2 for plane.kind = "patterns"; got 1.'))
     return found
@@ -100,27 +102,27 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
 
 def _look(task: Task, kept: stored.Stored, realisation: int, seed: int) -> dict[str, Any]:
     memory, xi = kept.alone(0), kept.patterns[0]
-    states = kept.start(kept.patterns)[0]
+    n, half = xi.shape[1], task["extent"]
     if task["plane"] == "patterns":
-        origin, first, second = np.zeros(memory.neurons), states[0], states[1]
+        origin, first, second = np.zeros(n), xi[0], xi[1]
     else:
         # No ray of an attractor has this number.
-        drawn = random_directions(2, memory.neurons, len(xi), seed, [realisation]) * np.sqrt(memory.neurons)
-        origin, first, second = states[0], drawn[0], drawn[1]
-    half = task["extent"]
-    found = basin_slice(
+        drawn = random_directions(2, n, len(xi), seed, [realisation]) * np.sqrt(n)
+        origin, first, second = xi[0], drawn[0], drawn[1]
+
+    def starts(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return states in the space of the patterns, memory neurons where the others drive them."""
+        places = origin + a[:, None] * first + b[:, None] * second
+        return kept.start_at(places, np.zeros(len(places), np.int64))
+
+    found = label_plane(
         memory,
-        origin,
-        first,
-        second,
-        extent=(-half, half, -half, half),
-        resolution=task["resolution"],
+        starts,
+        *axes((-half, half, -half, half), task["resolution"]),
         check=task["check"],
-        tolerance=task["tolerance"],
-        t_max=task["t_max"],
-        method=task["method"],
+        options={name: task[name] for name in ("tolerance", "t_max", "method")},
     )
-    kinds, nearest, _ = name_ends(kept.outputs(found.attractors), xi, task["criterion"])
+    kinds, nearest, _ = name_ends(kept.outputs(found.attractors), xi, task["criterion"], task["bias"] != 0)
     labels = found.labels
     weight = np.bincount(labels[labels >= 0], minlength=len(kinds)) / labels.size
     groups = np.array([kind.split("-")[0] for kind in kinds], object)

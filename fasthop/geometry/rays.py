@@ -49,7 +49,7 @@ class Rays(NamedTuple):
     centre : int array, shape (M,)
         The attractor, a row of the centres.
     direction : float64 array, shape (M, N)
-        Of length 1.
+        Of length 1; of the first N neurons where a memory has more.
     bound : float64 array, shape (M,)
     """
 
@@ -247,6 +247,7 @@ def crossings(
     shells: int,
     precision: float,
     options: dict[str, Any],
+    start: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> Crossings:
     """Return where rays first leave the basins of their centres.
 
@@ -263,7 +264,11 @@ def crossings(
         As in `radii`.
     options : dict
         Of `settle`.
+    start : callable, optional
+        `start(places, owner)` gives the states of all neurons at places on the rays, of these memories; by default the
+        places themselves.
     """
+    begin = (lambda places, _: places) if start is None else start
     step = np.broadcast_to(with_step(memory, options)["dt"], memory.count or 1)
     outputs = g_of(memory, centres)
     total = len(rays.owner)
@@ -282,7 +287,7 @@ def crossings(
         for first in range(0, len(chosen), size):
             part = slice(first, first + size)
             shares = np.bincount(rays.owner[chosen[part]], minlength=memory.count or 1)
-            starts = _points(centres, rays, chosen[part], radius[part])
+            starts = begin(_points(centres, rays, chosen[part], radius[part]), rays.owner[chosen[part]])
             yield part, settle_unequal(memory, starts, shares, **how)
 
     def inside(chosen: np.ndarray, radius: np.ndarray, how: dict[str, Any]) -> np.ndarray:
@@ -310,12 +315,16 @@ def crossings(
             found.verified[these] &= np.isin(end.status, _DECIDED) & (places != rays.centre[these])
         left = left[~found.verified[left]]
     reached = _points(centres, rays, np.arange(total), found.lower)
-    found.overlap[:] = np.mean(np.sign(reached) * np.sign(centres[rays.centre]), axis=1)
+    found.overlap[:] = np.mean(np.sign(reached) * np.sign(_origins(centres, rays, np.arange(total))), axis=1)
     return found
 
 
+def _origins(centres: np.ndarray, rays: Rays, chosen: np.ndarray) -> np.ndarray:
+    return np.asarray(centres[rays.centre[chosen], : rays.direction.shape[1]])
+
+
 def _points(centres: np.ndarray, rays: Rays, chosen: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    return np.asarray(centres[rays.centre[chosen]] + radius[:, None] * rays.direction[chosen])
+    return np.asarray(_origins(centres, rays, chosen) + radius[:, None] * rays.direction[chosen])
 
 
 def _brackets(

@@ -18,6 +18,9 @@ from fasthop.states.stability import LARGE, stability
 #: A bracket of the boundary is bisected so often. Ten more halvings cost as much as what they save of later brackets.
 _HALVINGS = 30
 
+#: How far beside a target the first segment ends, relative to its distance.
+_BEND = 0.02
+
 #: Both ends of a bracket are followed while they are this near to each other, relative to max(1, max|y|), in pieces of
 #: this time, so many of them at most.
 _TOGETHER, _PIECE, _PIECES = 1e-3, 0.5, 400
@@ -51,8 +54,9 @@ class BoundarySaddles(NamedTuple):
 def boundary_saddles(memory: Memory, attractor: Any, targets: Any, **options: Any) -> BoundarySaddles:
     """Find the saddles that the flow on the boundary of a basin leads to, from the way to each of many targets.
 
-    The first bracket of the boundary lies on the segment from the attractor to a target. Its two ends are followed
-    while they stay together, which is along the boundary; where the flow was slowest Newton's method begins. If it
+    The first bracket of the boundary lies on the segment from the attractor to a place beside a target, off the planes
+    of symmetric memories, where there are states with more unstable directions. Its two ends are followed while they
+    stay together, which is along the boundary; where the flow was slowest Newton's method begins. If it
     finds no saddle of the boundary, the bracket is made anew where its ends parted.
 
     A saddle is what is steady, has exactly one unstable direction, and lets a trajectory along it fall into the basin.
@@ -94,6 +98,8 @@ def boundary_saddles(memory: Memory, attractor: Any, targets: Any, **options: An
     refuse_no_attractors(memory, home[None], how)
     if (within := _inside(memory, home, outer, how)).any():
         raise ValueError(f"targets[{np.flatnonzero(within)[0]}] must be outside the basin; it ends in the attractor.")
+    beside = _beside(home, outer)
+    outer = np.where(_inside(memory, home, beside, how)[:, None], outer, beside)
 
     state, found = np.full(outer.shape, np.nan), np.zeros(len(outer), bool)
     inner = np.repeat(home[None], len(outer), axis=0)
@@ -108,6 +114,13 @@ def boundary_saddles(memory: Memory, attractor: Any, targets: Any, **options: An
         good[good] = _bounds(memory, home, steady.state[good], (outer - inner)[left[good]], how)
         state[left[good]], found[left[good]] = steady.state[good], True
     return BoundarySaddles(state, found)
+
+
+def _beside(home: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return places near the targets that no symmetry has: moved by multiples of an irrational number."""
+    generic = np.modf((np.arange(len(home)) + 1) * 0.6180339887498949)[0] - 0.5
+    apart = np.abs(targets - home).max(axis=1, keepdims=True)
+    return np.asarray(targets + _BEND * apart * generic)
 
 
 def _inside(memory: Memory, home: np.ndarray, points: np.ndarray, how: dict[str, Any]) -> np.ndarray:

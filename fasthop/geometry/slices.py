@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +121,36 @@ def basin_slice(
     )
     if memory.neurons < 2 or np.linalg.matrix_rank(np.stack([first, second])) < 2:
         raise ValueError("e1 and e2 must span a plane; they are parallel or zero.")
-    a, b = _axes(extent, resolution)
+    a, b = axes(extent, resolution)
     most = checks.whole("check", check, least=0)
-    known = np.empty((0, memory.neurons), memory.dtype)
+    known = None
     if attractors is not None:
         known = checks.real_array("attractors", attractors, memory.dtype, shape=("M", memory.neurons))
+
+    def starts(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.asarray(base + x[:, None] * first + y[:, None] * second)
+
+    return label_plane(memory, starts, a, b, known=known, check=most, options=options)
+
+
+def label_plane(
+    memory: Memory,
+    starts: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    known: np.ndarray | None = None,
+    check: int,
+    options: dict[str, Any],
+) -> Slice:
+    """Return the slice of the states `starts(x, y)`, shape (M, N), of points at x of `a` and y of `b`, shape (M,)."""
     how = with_step(memory, options)
+    if known is None:
+        known = np.empty((0, memory.neurons), memory.dtype)
 
     def points(numbers: np.ndarray) -> np.ndarray:
         i, j = np.divmod(numbers, len(b))
-        return np.asarray(base + a[i, None] * first + b[j, None] * second)
+        return starts(a[i], b[j])
 
     centres, labels = known, np.empty(len(a) * len(b), np.int64)
     time = np.empty(len(a) * len(b))
@@ -150,7 +170,7 @@ def basin_slice(
         centres = states[firsts]
     grid = labels.reshape(len(a), len(b))
     beside = np.flatnonzero(_beside(grid))
-    chosen = beside[np.linspace(0, len(beside) - 1, min(most, len(beside))).astype(np.int64)]
+    chosen = beside[np.linspace(0, len(beside) - 1, min(check, len(beside))).astype(np.int64)]
     stays = _stays(memory, points(chosen), labels[chosen], centres, finer(memory, how))
     return Slice(grid, time.reshape(grid.shape), a, b, centres, len(chosen), int((~stays).sum()))
 
@@ -187,7 +207,7 @@ def kind_of(label: int) -> str:
     return KINDS[-1 - label]
 
 
-def _axes(extent: Any, resolution: Any) -> tuple[np.ndarray, np.ndarray]:
+def axes(extent: Any, resolution: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the places of points in equal cells along both sides."""
     ends = checks.real_array("extent", extent, np.float64, shape=(4,)).reshape(2, 2)
     if not (ends[:, 0] < ends[:, 1]).all():
