@@ -233,8 +233,9 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     are exact below the bound, where all rays that are censored are, and infinite beyond it; `q50_low` and `q50_high`
     are where the intervals over realisations of the shares that have left take in one half (Woodruff, Journal of the
     American Statistical Association 47:635, 1952). `smallest` is that of all rays, and falls with their number; of rays
-    that are aimed it bounds the margin from above. `overlap` is the median at the crossings of rays that leave. All are
-    NaN where no saddle was found; two of the rays at saddles may be one.
+    that are aimed it bounds from above the margin, which is the minimal fatal shock of Halekotte and Feudel, Scientific
+    Reports 10:11783, 2020. `overlap` is the median at the crossings of rays that leave. All are NaN where no saddle was
+    found; two of the rays at saddles may be one.
     """
     columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []

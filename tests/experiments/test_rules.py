@@ -78,6 +78,13 @@ def test_rays_bracket_a_change_of_attractor(rule):
     assert (rows["lower"] <= 6 * np.sqrt(N) * (1 + 1e-12)).all()
 
 
+def test_rays_of_a_memory_with_memory_neurons_do_not_depend_on_its_chunk():
+    chosen = task(radii, "dense", memories=2, rays=4, aimed=2, saddles=2)
+    together = pd.DataFrame(radii.rows(chosen, range(3), SEED))
+    apart = pd.concat([pd.DataFrame(radii.rows(chosen, [r], SEED)) for r in range(3)], ignore_index=True)
+    pd.testing.assert_frame_equal(together, apart, check_exact=True)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_every_point_of_a_slice_is_where_its_trajectory_ends(rule):
     [row] = pd.DataFrame(slices.rows(task(slices, rule, resolution=32, check=60), [0], SEED)).to_dict("records")
