@@ -34,7 +34,7 @@ _HOMES = {
     "fasthop.geometry.slices": ["Slice", "basin_slice"],
     "fasthop.inputs": ["load_patterns", "load_weights"],
     "fasthop.learning": ["covariance", "hebb", "maximal_stability", "pseudo_inverse", "storkey"],
-    "fasthop.mean_field": ["Retrieval", "hebb_capacity", "hebb_retrieval"],
+    "fasthop.mean_field": ["Retrieval", "Wear", "hebb_capacity", "hebb_retrieval", "wear"],
     "fasthop.memory": ["Layer", "Memory"],
     "fasthop.models": [
         *("alive_and_dead", "contraction_bound", "dense_associative_memory", "exponential_memory"),

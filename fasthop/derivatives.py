@@ -1,10 +1,11 @@
-"""The residual of a state and what differentiation makes of it: Λ, R, F, gradients and Hessians of the energies.
+"""The residual of a state and what differentiation makes of it: J, R, F, gradients and Hessians of the energies.
 
 Source: arXiv 2410.13866, Proposition 5 with Wᵀ in place of the leading W, which non-symmetric weights need.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ from fasthop.drives import polar_factor
 from fasthop.family import Energy, as_energy
 from fasthop.fields import arguments, as_states, curvature, residuals
 from fasthop.memory import Memory
-from fasthop_kernels.flows import AS_PRINTED, GRADIENT, HESSIAN, ORTHOGONAL
+from fasthop_kernels.flows import AS_PRINTED, GRADIENT, HESSIAN, NONE, ORTHOGONAL
+
+#: Numbers in the matrices of one batch, 8 MiB: what two threads hold in their caches is read once.
+_BATCH = 2**20
 
 
 def residual(memory: Memory, states: Any) -> np.ndarray:
@@ -87,24 +91,66 @@ def energy_factor(memory: Memory, states: Any, form: Energy) -> tuple[np.ndarray
     f, identity = -found.astype(np.float64), np.eye(memory.neurons)
     if memory.variable == "v":
         return np.broadcast_to(form.beta * identity, (len(f), *identity.shape)), f
-    Lam, W, S = curvature(memory, x), memory.W.astype(np.float64), form.weighting(memory.neurons)
-    if memory.variable == "y":
-        return form.alpha * Lam + form.gamma * (S - Lam @ W.T @ S), f
-    return W.T @ Lam @ (form.alpha * W - form.gamma * S) + form.beta * W + form.gamma * S, f
+    Lam, W = curvature(memory, x), memory.W.astype(np.float64)
+    if memory.variable == "u":
+        return _factor_of_five(form, Lam, W), f
+    S = form.weighting(memory.neurons)
+    return form.alpha * Lam + form.gamma * (S - Lam @ W.T @ S), f
 
 
-def drive_matrices(memory: Memory, states: Any) -> np.ndarray:
-    """Return R at every state of one memory, float64 of shape (B, N, N)."""
-    array, _ = as_states(memory, states)
-    drive, W, one = memory.drive, memory.W.astype(np.float64), np.eye(memory.neurons)
+# --- linearised at many states at once -------------------------------------------------------------------------------
+#
+# All of these take Λ at the states as its diagonal, shape (B, N), or whole, (B, N, N), and W, of one memory, of shape
+# (N, N), or that of each state, (B, N, N), both in float64. `owners` says which of K memories is that of a state.
+
+
+def jacobians(memory: Memory, Lam: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """Return J of the map whose fixed points are the steady states, W Λ or for system (5) Λ W, shape (B, N, N)."""
+    inside = memory.variable == "u"
+    if Lam.ndim == 2:
+        return np.asarray(Lam[:, :, None] * W if inside else W * Lam[:, None, :])
+    return np.asarray(np.matmul(Lam, W) if inside else np.matmul(W, Lam))
+
+
+def flow_jacobians(memory: Memory, Lam: np.ndarray, W: np.ndarray, owners: np.ndarray | None = None) -> np.ndarray:
+    """Return R (J − I), with 1/τ for R where there is τ, shape (B, N, N): what the flow is near its steady states."""
+    inner = jacobians(memory, Lam, W) - np.eye(memory.neurons)
+    if memory.tau is not None:
+        return np.asarray((1 / _own(memory.tau, owners))[..., None] * inner)
+    return inner if memory.drive.code == NONE else np.matmul(drive_matrices(memory, Lam, W, owners), inner)
+
+
+def drive_matrices(memory: Memory, Lam: np.ndarray, W: np.ndarray, owners: np.ndarray | None = None) -> np.ndarray:
+    """Return R at states, float64, shape (B, N, N)."""
+    drive, one = memory.drive, np.eye(memory.neurons)
     if drive.code == ORTHOGONAL and drive.energy is not None:
-        return polar_factor(energy_factor(memory, array, drive.energy)[0])
-    shape = (len(array), *one.shape)
-    if drive.code not in (GRADIENT, AS_PRINTED, HESSIAN):
-        return np.broadcast_to(one if drive.matrix is None else drive.matrix.to_dense(), shape)
-    Lam = curvature(memory, arguments(memory, array))
+        return polar_factor(_factor_of_five(drive.energy, _whole(Lam), W))
     if drive.code == HESSIAN:
-        return Lam
-    if drive.code == AS_PRINTED:
-        return np.asarray(one - W @ Lam)
-    return np.asarray(one - (W.T @ Lam if memory.variable == "u" else Lam @ W.T))
+        return _whole(Lam)
+    if drive.code in (GRADIENT, AS_PRINTED):
+        R = one - jacobians(memory, Lam, W)
+        return np.swapaxes(R, 1, 2) if drive.code == GRADIENT else R
+    R = one if drive.matrix is None else _own(drive.matrix.to_dense(), owners)
+    return np.broadcast_to(R, (len(Lam), *one.shape))
+
+
+def batches(rows: np.ndarray, neurons: int) -> Iterator[np.ndarray]:
+    """Yield the indices of states in parts whose matrices stay in the caches."""
+    size = max(1, _BATCH // neurons**2)
+    for at in range(0, len(rows), size):
+        yield rows[at : at + size]
+
+
+def _own(values: np.ndarray, owners: np.ndarray | None) -> np.ndarray:
+    return values if owners is None else values[owners]
+
+
+def _whole(Lam: np.ndarray) -> np.ndarray:
+    return Lam if Lam.ndim == 3 else Lam[:, :, None] * np.eye(Lam.shape[1])
+
+
+def _factor_of_five(form: Energy, Lam: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """Return F of system (5), Proposition 5."""
+    S = form.weighting(W.shape[-1])
+    turned = np.swapaxes(W, -1, -2)
+    return np.asarray(turned @ Lam @ (form.alpha * W - form.gamma * S) + form.beta * W + form.gamma * S)

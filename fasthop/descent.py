@@ -10,6 +10,7 @@ from fasthop import checks
 from fasthop.activations import as_activation
 from fasthop.derivatives import drive_matrices, energy_factor
 from fasthop.family import Energy, as_energy
+from fasthop.fields import arguments, as_states, thin_curvature
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
 from fasthop_kernels.flows import AS_PRINTED, GRADIENT, HESSIAN, MATRIX, NONE, ORTHOGONAL
@@ -32,7 +33,9 @@ def lyapunov_condition(memory: Memory, states: Any, kind: str | Energy) -> np.nd
     float64 array, shape (B,)
     """
     F, _ = energy_factor(memory, states, as_energy(kind, memory.variable))
-    return _smallest_symmetric(np.matmul(np.swapaxes(drive_matrices(memory, states), -1, -2), F))
+    Lam = thin_curvature(memory, arguments(memory, as_states(memory, states)[0]))
+    R = drive_matrices(memory, Lam, memory.W.astype(np.float64))
+    return _smallest_symmetric(np.matmul(np.swapaxes(R, -1, -2), F))
 
 
 def orientation_bound(R: Any, W: Any) -> float:

@@ -95,6 +95,12 @@ def blockwise(memory: Memory) -> bool:
     return any(kind.blockwise for _, kind in spans(memory))
 
 
+def thin_curvature(memory: Memory, arguments: np.ndarray) -> np.ndarray:
+    """Return Λ in float64 whatever the memory's dtype: its diagonal, shape (B, N), or (B, N, N) if that is not all."""
+    x = arguments.astype(np.float64)
+    return curvature(memory, x) if blockwise(memory) else slopes(memory, x)
+
+
 def curvature(memory: Memory, arguments: np.ndarray) -> np.ndarray:
     """Return Λ itself, float64, shape (B, N, N), for arguments of shape (B, N)."""
     out = np.zeros((*arguments.shape, memory.neurons))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numba
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 _lock = threading.Lock()
 
@@ -43,6 +45,14 @@ def on_threads(workers: int, task: Callable[[int], Result]) -> list[Result]:
         return list(pool.map(task, range(workers)))
 
 
-def one_blas_thread() -> threadpool_limits:
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """Find the BLAS libraries once, NumPy's and SciPy's: looking for them takes 2 ms."""
+    importlib.import_module("scipy.linalg")
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
     """Limit BLAS to one thread: its results depend on the number, and they feed trajectories and tables."""
-    return threadpool_limits(limits=1, user_api="blas")
+    limited: contextlib.AbstractContextManager[Any] = _blas().limit(limits=1, user_api="blas")
+    return limited

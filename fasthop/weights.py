@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fasthop import checks
-from fasthop.runtime import all_threads
+from fasthop.runtime import all_threads, one_blas_thread
 from fasthop_kernels import random
 from fasthop_kernels.products import DIAGONAL, LOW_RANK, PLAIN, TRANSPOSED
 
@@ -62,8 +62,9 @@ class Weights:
             elif kind == TRANSPOSED:
                 target += np.matmul(np.swapaxes(self._matrix(at, columns, rows), 1, 2), vector)[..., 0]
             elif kind == LOW_RANK:
-                factor = self._matrix(at, rank, columns)
-                target += np.matmul(np.swapaxes(factor, 1, 2), np.matmul(factor, vector))[..., 0]
+                left, right = low_rank_parts(row, column, rows, columns)
+                A = self._matrix(at, rank, max(rows, columns))
+                target += np.matmul(np.swapaxes(A[..., left], 1, 2), np.matmul(A[..., right], vector))[..., 0]
             else:
                 target += self.stored[:, at : at + rows] * vector[..., 0]
         return out
@@ -73,9 +74,20 @@ class Weights:
 
     def to_dense(self) -> np.ndarray:
         """Return the matrices themselves, shape (N, N) or (K, N, N)."""
-        k = len(self.stored)
-        columns = [self.apply(np.broadcast_to(unit, (k, self.neurons))) for unit in np.eye(self.neurons)]
-        dense = np.stack(columns, axis=-1)
+        dense = np.zeros((len(self.stored), self.neurons, self.neurons))
+        for row, column, rows, columns, at, kind, rank in self.blocks.tolist():
+            target = dense[:, row : row + rows, column : column + columns]
+            if kind == PLAIN:
+                target += self._matrix(at, rows, columns)
+            elif kind == TRANSPOSED:
+                target += np.swapaxes(self._matrix(at, columns, rows), 1, 2)
+            elif kind == LOW_RANK:
+                left, right = low_rank_parts(row, column, rows, columns)
+                A = self._matrix(at, rank, max(rows, columns))
+                with one_blas_thread():
+                    target += np.matmul(np.swapaxes(A[..., left], 1, 2), A[..., right])
+            else:
+                target[:, np.arange(rows), np.arange(rows)] += self.stored[:, at : at + rows]
         return dense[0] if self.count is None else dense
 
 
@@ -235,6 +247,11 @@ class LowRank(Weights):
     self_coupling : bool
         Whether the diagonal is kept; otherwise it is taken away.
 
+    Attributes
+    ----------
+    patterns : float64 array, shape (P, N) or (K, P, N)
+    self_coupling : bool
+
     Raises
     ------
     TypeError, ValueError
@@ -245,6 +262,7 @@ class LowRank(Weights):
         xi = checks.real_array("patterns", patterns, np.float64)
         if xi.ndim not in (2, 3) or 0 in xi.shape:
             raise ValueError(f"patterns must have shape (P, N) or (K, P, N) with P, N ≥ 1; got {xi.shape}.")
+        self.patterns, self.self_coupling = xi, self_coupling
         rank, n = xi.shape[-2:]
         count = xi.shape[0] if xi.ndim == 3 else None
         factors = (xi / np.sqrt(n)).reshape(-1, rank * n)
@@ -254,6 +272,12 @@ class LowRank(Weights):
             blocks.append((0, 0, n, n, rank * n, DIAGONAL, 0))
             factors = np.concatenate([factors, -diagonal], axis=1)
         super().__init__(n, count, blocks, factors, True)
+
+
+def low_rank_parts(row: int, column: int, rows: int, columns: int) -> tuple[slice, slice]:
+    """Return which of the neurons that A of a LOW_RANK block has are its rows, and which its columns."""
+    first = min(row, column)
+    return slice(row - first, row - first + rows), slice(column - first, column - first + columns)
 
 
 def as_weights(W: Any) -> Weights:

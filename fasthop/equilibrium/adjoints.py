@@ -10,6 +10,7 @@ from scipy.linalg import lapack
 
 from fasthop.equilibrium.equations import WIDE
 from fasthop.equilibrium.linearised import Linearised
+from fasthop.equilibrium.preconditioned import preconditioned, worth_it
 from fasthop.runtime import one_blas_thread
 from fasthop_kernels import adjoint as kernels
 from fasthop_kernels.steppers import RK4
@@ -61,21 +62,28 @@ def lu(at: Linearised, right: np.ndarray, tolerance: float) -> kernels.Adjoints:
 
 
 SOLVERS: dict[str, Callable[[Linearised, np.ndarray, float], kernels.Adjoints]] = {
-    solver.__name__: solver for solver in (iteration, ode, gmres, minres, cholesky, lu)
+    solver.__name__: solver for solver in (iteration, ode, gmres, minres, preconditioned, cholesky, lu)
 }
 
 
 def choose(at: Linearised) -> np.ndarray:
-    """Return the solver that `auto` takes for every row: by N, the symmetry of W, and λ_max(J)."""
+    """Return the solver that `auto` takes for every row: by N, how many share W, the symmetry of W, and λ_max(J)."""
     if at.memory.neurons > DIRECT:
-        return np.full(len(at.states), "minres" if at.similar else "gmres", object)
+        return np.full(len(at.states), "preconditioned" if worth_it(at) else _others(at)[0], object)
     if not at.similar:
         return np.full(len(at.states), "lu", object)
     return np.where(at.spectrum.lambda_max < 1, "cholesky", "lu").astype(object)
 
 
+def _others(at: Linearised) -> tuple[str, ...]:
+    """Return what `auto` tries, in turn, where its choice fails."""
+    if at.memory.neurons <= DIRECT:
+        return ("lu",)
+    return ("minres" if at.similar else "gmres", "lu")
+
+
 def solve(at: Linearised, right: np.ndarray, solver: str, tolerance: float) -> tuple[kernels.Adjoints, np.ndarray]:
-    """Solve every row with the solver of that name, or with the ones that `choose` names and LU where those fail.
+    """Solve every row with the solver of that name, or with the ones that `choose` names and others where those fail.
 
     Parameters
     ----------
@@ -85,7 +93,7 @@ def solve(at: Linearised, right: np.ndarray, solver: str, tolerance: float) -> t
     solver : str
         Of `SOLVERS`, or "auto".
     tolerance : float
-        Solved where max|e + Jᵀa − a| ≤ tolerance · max(max|e|, max|a|), for iteration, ode, gmres and minres.
+        Solved where max|e + Jᵀa − a| ≤ tolerance · max(max|e|, max|a|), for all but the factorisations.
 
     Returns
     -------
@@ -100,10 +108,11 @@ def solve(at: Linearised, right: np.ndarray, solver: str, tolerance: float) -> t
         found = at.adjoints()
         for name in names:
             fill(found, chosen == name, SOLVERS[name](at.some(chosen == name), right[chosen == name], tolerance))
-    rest = found.status != SOLVED
-    if solver == "auto" and rest.any():
-        chosen[rest] = "lu"
-        fill(found, rest, lu(at.some(rest), right[rest], tolerance))
+    for name in _others(at) if solver == "auto" else ():
+        rest = (found.status != SOLVED) & (chosen != name)
+        if rest.any():
+            chosen[rest] = name
+            fill(found, rest, SOLVERS[name](at.some(rest), right[rest], tolerance))
     return found, chosen.astype(str)
 
 

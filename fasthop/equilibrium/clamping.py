@@ -11,7 +11,7 @@ from fasthop.activations import as_activation
 from fasthop.memory import Memory
 from fasthop.weights import Weights
 from fasthop_kernels.flows import NONE
-from fasthop_kernels.products import DIAGONAL, PLAIN
+from fasthop_kernels.products import DIAGONAL, PLAIN, TRANSPOSED
 
 
 class Clamped(Weights):
@@ -40,18 +40,22 @@ class Clamped(Weights):
         super().__init__(n, free.count, [*table, *own], stored, False)
 
     def _heard(self, block: list[int]) -> list[list[int]]:
-        """Return the rows of a block that are not held, as blocks."""
-        row, _, rows, columns, at, kind, _ = block
+        """Return the rows of a block that are not held, as blocks over the same numbers."""
+        row, column, rows, columns, at, kind, rank = block
         inside = self.held[row : row + rows]
         if not inside.any():
             return [block]
         if inside.all():
             return []
-        if kind != PLAIN:
-            raise ValueError("W must be dense or have blocks between layers where some layers are held.")
         edges = np.flatnonzero(np.diff(np.concatenate([[True], inside, [True]]).astype(int)))
         pairs = edges.reshape(-1, 2).tolist()
-        return [[row + a, block[1], b - a, columns, at + a * columns, kind, 0] for a, b in pairs]
+        if kind == DIAGONAL:
+            return [[row + a, column + a, b - a, b - a, at + a, kind, 0] for a, b in pairs]
+        if kind == TRANSPOSED:  # the kernels have no step for a part of a stored row, but each column is one
+            columns_of_one = [(j, a, b) for j in range(columns) for a, b in pairs]
+            return [[row + a, column + j, b - a, 1, at + j * rows + a, kind, 0] for j, a, b in columns_of_one]
+        step = columns if kind == PLAIN else 0
+        return [[row + a, column, b - a, columns, at + a * step, kind, rank] for a, b in pairs]
 
 
 def clamp(memory: Memory, layers: Sequence[int]) -> Memory:
@@ -60,7 +64,8 @@ def clamp(memory: Memory, layers: Sequence[int]) -> Memory:
     Parameters
     ----------
     memory : Memory
-        One or K memories with R = I. Held layers must have the identity as their activation.
+        One or K memories with R = I and weights of any structure, which the gradient keeps. Held layers must have the
+        identity as their activation.
     layers : sequence of int
         Which layers are held; a negative one counts from the end.
 
@@ -82,6 +87,10 @@ def clamp(memory: Memory, layers: Sequence[int]) -> Memory:
     for layer in chosen:
         if (name := as_activation(memory.layers[layer].activation).name) != "identity":
             raise ValueError(f"layers[{layer}] must have the identity as its activation to be held; got {name!r}.")
-    weights = Clamped(memory.weights, [(edges[layer], edges[layer + 1]) for layer in chosen])
+    free = memory.weights
+    if isinstance(free, Clamped):  # what is held stays held
+        chosen = sorted({*chosen, *(layer for layer in range(most) if free.held[edges[layer]])})
+        free = free.free
+    weights = Clamped(free, [(edges[layer], edges[layer + 1]) for layer in chosen])
     b = np.where(weights.held, 0.0, memory.b)
     return Memory(weights, b, layers=memory.layers, tau=memory.tau, variable=memory.variable, dtype=memory.dtype)

@@ -50,10 +50,9 @@ def contraction(memory: Memory, states: Any) -> pd.DataFrame:
     found, _ = states_of(memory, "states", states)
     plain = Memory(memory.weights, memory.b, layers=memory.layers, variable=memory.variable, dtype=memory.dtype)
     at = Linearised(plain, found)
-    jacobians = [at.jacobian(row) for row in range(len(found))]
+    J = at.jacobians()
     with one_blas_thread():
-        values = np.array([np.linalg.eigvals(J) for J in jacobians])
-        turned = np.array([np.linalg.eigvals(np.ascontiguousarray(J.T)) for J in jacobians])
+        values, turned = np.linalg.eigvals(J), np.linalg.eigvals(np.swapaxes(J, 1, 2))
     rho = np.abs(values).max(axis=1)
     direction = np.modf((np.arange(memory.neurons) + 1) * 0.6180339887498949)[0] - 0.5
     starts = found + APART * direction / np.abs(direction).max()

@@ -14,8 +14,9 @@ from typing import Any, Self
 import numpy as np
 
 from fasthop import checks
+from fasthop.derivatives import flow_jacobians, jacobians
 from fasthop.equilibrium.clamping import Clamped
-from fasthop.fields import curvature, owners, relative, residuals, slopes, spans
+from fasthop.fields import curvature, owners, relative, residuals, slopes, spans, thin_curvature
 from fasthop.memory import Memory
 from fasthop.runtime import on_threads, workers_for
 from fasthop_kernels import adjoint as kernels
@@ -58,7 +59,7 @@ class Equations:
         self.residual = relative(found, states).reshape(-1)
 
     def some(self, rows: np.ndarray) -> Self:
-        """Return the states of a mask of shape (B,), with what is known of them."""
+        """Return the states of a mask of shape (B,), or of indices, with what is known of them."""
         part = copy.copy(self)
         for name in ("states", "arguments", "owners", "residual", "slopes"):
             if name in part.__dict__:
@@ -99,15 +100,15 @@ class Equations:
         )
 
     def run(
-        self, problem: kernels.Problem, found: kernels.Adjoints, lines: int, system: int | None = None, **way: Any
+        self, problem: kernels.Problem, found: kernels.Adjoints, lines: int, tables: Tables | None = None, **way: Any
     ) -> kernels.Adjoints:
-        """Run the kernel on tiles of `lines` cache lines of lanes, with J of another system if one is given.
+        """Run the kernel on tiles of `lines` cache lines of lanes, with other weights or another system if given.
 
         `way` has fields of `kernels.Way` and `method`; by default it is Euler with h = 1, the backward iteration.
         """
         kind, lanes = self.memory.dtype, lines * lane_line(self.memory.dtype)
         workers, method = workers_for(len(problem.tiles)), way.get("method", EULER)
-        tables = self.tables if system is None else self.tables._replace(system=system)
+        tables = self.tables if tables is None else tables
         plan = kernels.Way(
             kind=way.get("kind", kernels.RUNGE_KUTTA),
             ahead=method.ahead.astype(kind),
@@ -154,17 +155,17 @@ class Equations:
 
     def jacobians(self) -> np.ndarray:
         """Return J of all states, float64, shape (B, N, N)."""
-        return np.array([self.jacobian(row) for row in range(len(self.states))])
+        return jacobians(*self._at)
 
-    def jacobian(self, row: int) -> np.ndarray:
-        """Return J of one state, float64, shape (N, N)."""
-        W = self.W[self.owners[row]]
-        inside = self.memory.variable == "u"
-        if self.pointwise.all():
-            slopes = self.slopes[row]
-            return np.asarray(slopes[:, None] * W if inside else W * slopes)
-        Lam = self.Lam(row)
-        return np.asarray(Lam @ W if inside else W @ Lam)
+    def flow_jacobians(self) -> np.ndarray:
+        """Return R (J − I) of all states, of the system that reached them, float64, shape (B, N, N)."""
+        return flow_jacobians(*self._at, None if self.memory.count is None else self.owners)
+
+    @property
+    def _at(self) -> tuple[Memory, np.ndarray, np.ndarray]:
+        """What `fasthop.derivatives` asks for: the memory, Λ, and W of each state."""
+        W = self.W[0] if self.memory.count is None else self.W[self.owners]
+        return self.memory, thin_curvature(self.memory, self.arguments), W
 
 
 def _buffers(tables: Tables, kept: int, lanes: int, workers: int) -> np.ndarray:

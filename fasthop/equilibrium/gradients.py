@@ -23,10 +23,10 @@ from fasthop.equilibrium.equations import states_of
 from fasthop.equilibrium.linearised import Linearised
 from fasthop.equilibrium.parameter_slopes import parameter_slopes
 from fasthop.equilibrium.spectra import Spectrum
-from fasthop.fields import activate, slopes, spans
+from fasthop.fields import activate, spans
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
-from fasthop.weights import Blocks, LowRank, Weights
+from fasthop.weights import Blocks, LowRank, Weights, low_rank_parts
 from fasthop_kernels.adjoint import Adjoints
 from fasthop_kernels.products import DIAGONAL, LOW_RANK, PLAIN
 
@@ -39,7 +39,7 @@ SETTLED = {"float64": 1e-6, "float32": 1e-3}
 _TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 
 #: Solvers that need no more than a nonsingular I − J, and so serve at saddles too.
-GENERAL = ("auto", "gmres", "minres", "lu")
+GENERAL = ("auto", "gmres", "minres", "preconditioned", "lu")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,15 +143,18 @@ def gradient(
         Steady states, as `settle` leaves them.
     cotangent : array_like of the same shape
         e = ∂loss/∂state, of each state.
-    solver : {"auto", "iteration", "ode", "gmres", "minres", "cholesky", "lu"}
+    solver : {"auto", "iteration", "ode", "gmres", "minres", "preconditioned", "cholesky", "lu"}
         iteration needs ρ(J) < 1, ode λ_max(J) < 1; gmres and lu need I − J to be nonsingular and nothing more, minres
-        symmetric W and monotone elementwise g besides, cholesky λ_max(J) < 1 as well, which its success proves. auto
-        factorises up to N = 48, by cholesky where that serves and by lu; above it takes minres where that serves, or
-        gmres, and lu where these fail. `Gradient.solver` says which.
+        symmetric W and monotone elementwise g besides, cholesky λ_max(J) < 1 as well, which its success proves.
+        preconditioned is gmres after one factorisation of I − J at the mean Λ of each memory's states, and needs
+        elementwise g: the more alike the states, the fewer products; the last digits of an adjoint depend on the batch.
+        auto factorises up to N = 48, by cholesky where that serves and by lu; above it takes preconditioned where W is
+        dense and at least N/8 states share it, or minres where that serves, or gmres, and the next of these and lu
+        where one fails. `Gradient.solver` says which.
     per_sample : bool
         Whether the gradients of all samples are kept apart; otherwise they are summed in the order of the batch.
     tolerance : float, optional
-        Of iteration, ode, gmres and minres: max|e + Jᵀa − a| ≤ tolerance · max(max|e|, max|a|). By default 1e-12, in
+        Of all but the factorisations: max|e + Jᵀa − a| ≤ tolerance · max(max|e|, max|a|). By default 1e-12, in
         float32 1e-5.
     tighten : float, optional
         Settle the states further, to `tighten` · (1 − λ_max)²: near a fold the error of a gradient is that of its state
@@ -247,10 +250,13 @@ def _solve(at: Linearised, right: np.ndarray, solver: str, tolerance: float) -> 
 
 def _on_kink(at: Linearised) -> np.ndarray:
     """Say where g has no derivative: its slopes on the two sides of the state differ."""
-    x = at.arguments
-    sides = [slopes(at.memory, np.nextafter(x, np.asarray(towards, x.dtype))) for towards in (-np.inf, np.inf)]
-    jump = np.abs(sides[0] - sides[1]) > 1e-4
-    return np.asarray((jump & at.pointwise).any(axis=1))
+    found = np.zeros(len(at.states), bool)
+    for span, kind in spans(at.memory):
+        if kind.kinks and not kind.blockwise:
+            x = at.arguments[:, span]
+            below, above = (kind.slope(np.nextafter(x, np.asarray(side, x.dtype))) for side in (-np.inf, np.inf))
+            found |= (np.abs(above - below) > 1e-4).any(axis=1)
+    return found
 
 
 def _tightened(at: Linearised, goal: float) -> np.ndarray:
@@ -277,7 +283,7 @@ def _warn(status: np.ndarray, spectrum: Spectrum, solver: str) -> None:
     counts = Counter(KINDS[code] for code in status[status != SOLVED])
     listed = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
     saddle = solver not in GENERAL and (spectrum.lambda_max[status == _CODE["unsolved"]] >= 1).any()
-    hint = "; where λ_max(J) ≥ 1 only lu, gmres and minres serve" if saddle else ""
+    hint = "; where λ_max(J) ≥ 1 only lu, gmres, minres and preconditioned serve" if saddle else ""
     warnings.warn(f"{sum(counts.values())} of {status.size} gradients are refused: {listed}{hint}.", RuntimeWarning, 3)
 
 
@@ -358,9 +364,13 @@ def stored_gradient(weights: Weights, q: np.ndarray, p: np.ndarray, outer: _Oute
         if kind == DIAGONAL:
             product = left * right
             part = product if len(lead) == 2 else product.sum(axis=1)
-        elif kind == LOW_RANK:  # W = AᵀA: A (G + Gᵀ)
-            A = np.swapaxes(weights.stored[:, at : at + rank * columns].reshape(-1, rank, columns), 1, 2)
-            part = outer(np.matmul(left, A), right) + outer(np.matmul(right, A), left)
+        elif kind == LOW_RANK:  # W = AᵀA, or rows or columns of it: A G onto the columns, A Gᵀ onto the rows
+            n = max(rows, columns)
+            A = np.swapaxes(weights.stored[:, at : at + rank * n].reshape(-1, rank, n), 1, 2)
+            onto_rows, onto_columns = low_rank_parts(row, column, rows, columns)
+            part = np.zeros((*lead, rank, n))
+            part[..., onto_columns] += outer(np.matmul(left, A[:, onto_rows]), right)
+            part[..., onto_rows] += outer(np.matmul(right, A[:, onto_columns]), left)
         else:
             part = outer(left, right) if kind == PLAIN else outer(right, left)
         part = part.reshape(*lead, -1)
@@ -374,11 +384,11 @@ def _as_given(weights: Weights, flat: np.ndarray) -> Any:
         return _as_given(weights.free, flat[..., : weights.free.stored.shape[1]])
     lead, n = flat.shape[:-1], weights.neurons
     if isinstance(weights, LowRank):
-        rank = int(weights.blocks[0, 6])
+        rank = weights.patterns.shape[-2]
         A = weights.stored[:, : rank * n].reshape(-1, rank, n)
         A = A[0] if weights.count is None else A.reshape(-1, *[1] * (len(lead) - 1), rank, n)
         factors = flat[..., : rank * n].reshape(*lead, rank, n)
-        if len(weights.blocks) > 1:  # the diagonal that is taken away is that of AᵀA
+        if not weights.self_coupling:  # the diagonal that is taken away is that of AᵀA
             factors = factors - 2 * A * flat[..., None, rank * n :]
         return factors / np.sqrt(n)
     if isinstance(weights, Blocks):

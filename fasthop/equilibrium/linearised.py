@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
 
-from fasthop.derivatives import drive_matrices
+from fasthop.derivatives import batches
 from fasthop.equilibrium.equations import NARROW, WIDE, Equations
 from fasthop.equilibrium.spectra import Spectrum, exact, ritz
 from fasthop.fields import spans
@@ -40,7 +41,7 @@ class Linearised(Equations):
     _space: Space | None = None
 
     def some(self, rows: np.ndarray) -> Self:
-        """Return the states of a mask of shape (B,), with what is known of them."""
+        """Return the states of a mask of shape (B,), or of indices, with what is known of them."""
         part = super().some(rows)
         part.__dict__.pop("stable", None)
         if "spectrum" in part.__dict__:
@@ -65,15 +66,27 @@ class Linearised(Equations):
         """
         root, inside = np.sqrt(self.slopes).astype(self.memory.dtype), self.memory.variable == "u"
         e = np.ascontiguousarray(right, self.memory.dtype)
-        first = root * (e if inside else self._weighted(e))
-        z, found = self.adjoints(), self.adjoints()
+        first = root * (e if inside else self.weighted(e))
+        z = self.adjoints()
         z.state[:] = _generic(first)
-        # What is left of a is √Λ or W √Λ times what is left of z, which can be more: then z must do better.
-        for goal in (tolerance, tolerance / 16, tolerance / 256):
-            problem = self.problem(first, NARROW, goal, most)._replace(slopes=root)
-            self._explore(problem, z, kernels.MINRES, columns)
+
+        def go_on(goal: float) -> np.ndarray:
+            self._explore(self.problem(first, NARROW, goal, most)._replace(slopes=root), z, kernels.MINRES, columns)
             step = root * z.state
-            found.state[:] = e + (self._weighted(step) if inside else step)
+            return np.asarray(e + (self.weighted(step) if inside else step))
+
+        return self.substituted(right, tolerance, most, z, go_on)
+
+    def substituted(
+        self, right: np.ndarray, tolerance: float, most: int, z: kernels.Adjoints, go_on: Callable[[float], np.ndarray]
+    ) -> kernels.Adjoints:
+        """Solve by way of another unknown z; `go_on(goal)` solves for that and returns the a that it means.
+
+        What is left of a can be more than what is left of z: then z must do better.
+        """
+        found = self.adjoints()
+        for goal in (tolerance, tolerance / 16, tolerance / 256):
+            found.state[:] = go_on(goal)
             found.status[:] = -1
             self.run(self.problem(right, WIDE, tolerance, most=1), found, WIDE)
             again = (found.status == kernels.UNSOLVED) & (z.products < most)
@@ -83,19 +96,20 @@ class Linearised(Equations):
         found.products[:] = z.products
         return found
 
-    def _weighted(self, x: np.ndarray) -> np.ndarray:
+    def weighted(self, x: np.ndarray) -> np.ndarray:
         """Return Wᵀ x of every row."""
         found = self.adjoints()
         found.state[:] = x
-        return np.asarray(self.run(self.problem(x, WIDE, most=1), found, WIDE, OUTSIDE).between)
+        outside = self.tables._replace(system=OUTSIDE)
+        return np.asarray(self.run(self.problem(x, WIDE, most=1), found, WIDE, outside).between)
 
     def _explore(self, problem: kernels.Problem, found: kernels.Adjoints, kind: int, columns: int) -> None:
         """Run the kernel with Krylov spaces, and keep the first of them if there is none yet."""
         n, new = self.memory.neurons, self._space is None and "spectrum" not in self.__dict__
         restart, kept = min(columns or RESTART[kind], max(n, 2)), min(columns or COLUMNS[kind], n) if new else 0
         hessenberg = np.zeros((len(self.states), kept + 1, kept), self.memory.dtype)
-        system = OUTSIDE if kind == kernels.MINRES else None
-        self.run(problem, found, NARROW, system, kind=kind, dimensions=restart, hessenberg=hessenberg)
+        tables = self.tables._replace(system=OUTSIDE) if kind == kernels.MINRES else None
+        self.run(problem, found, NARROW, tables, kind=kind, dimensions=restart, hessenberg=hessenberg)
         if new:
             self._space = Space(hessenberg, found.dimensions, kind == kernels.MINRES)
 
@@ -114,7 +128,7 @@ class Linearised(Equations):
 
     def _outermost(self) -> Spectrum:
         """Return the outermost Ritz values, and better ones where these do not say on which side of 1 they are."""
-        columns = COLUMNS[kernels.MINRES if self.similar else kernels.GMRES]
+        columns = COLUMNS[self._kind]
         found = ritz(*(self._space or self._grown(columns)))
         for factor in GROWTH:
             rows = found.undecided
@@ -130,10 +144,18 @@ class Linearised(Equations):
     def _grown(self, columns: int) -> Space:
         """Return spaces of so many dimensions."""
         self._space = None
-        solver = self.minres if self.similar else self.gmres
-        solver(np.zeros_like(self.states), -1.0, 2, columns)  # the residual at the start, and one space
+        self.first_space(np.zeros_like(self.states), -1.0, columns)
         assert self._space is not None
         return self._space
+
+    def first_space(self, right: np.ndarray, tolerance: float, columns: int = 0) -> kernels.Adjoints:
+        """Solve as far as one Krylov space goes: the residual at the start, and the space."""
+        columns = columns or COLUMNS[self._kind]
+        return (self.minres if self.similar else self.gmres)(right, tolerance, 2, columns)
+
+    @property
+    def _kind(self) -> int:
+        return kernels.MINRES if self.similar else kernels.GMRES
 
     @cached_property
     def stable(self) -> np.ndarray:
@@ -145,23 +167,18 @@ class Linearised(Equations):
         # Positive 1/τ does not change the signs of eigenvalues where those of W Λ are all real.
         if code == NONE and (memory.tau is None or (memory.symmetric and monotone)):
             return np.asarray(self.spectrum.lambda_max < 1)
+        found = np.zeros(len(self.states), bool)
+        finite = np.isfinite(self.slopes).all(axis=1)
         with one_blas_thread():
-            return np.array([self._decays(row) for row in range(len(self.states))])
+            for rows in batches(np.flatnonzero(finite), memory.neurons):
+                found[rows] = self.some(rows)._decays()
+        return found
 
-    def _decays(self, row: int) -> bool:
-        """Whether no eigenvalue of R (J − I) is positive; those of dead neurons may be 0 where R = Λ."""
-        if not np.isfinite(self.slopes[row]).all():
-            return False
-        memory, owner, n = self.memory, self.owners[row], self.memory.neurons
-        J = self.jacobian(row)
-        if memory.count is None and memory.tau is None:
-            R = drive_matrices(memory, self.states[row : row + 1])[0]
-        elif memory.tau is not None:
-            R = np.diag(1 / memory.tau.reshape(-1, n)[owner])
-        else:
-            raise ValueError(f"states of K memories with R = {memory.drive.name!r} are judged one memory at a time.")
-        flow = R @ (J - np.eye(n))
-        return bool(np.linalg.eigvals(flow).real.max() <= 1e-12 * max(1.0, np.abs(flow).max()))
+    def _decays(self) -> np.ndarray:
+        """Say where no eigenvalue of R (J − I) is positive; those of dead neurons may be 0 where R = Λ."""
+        flow = self.flow_jacobians()
+        largest = np.linalg.eigvals(flow).real.max(axis=1)
+        return np.asarray(largest <= 1e-12 * np.maximum(1.0, np.abs(flow).max(axis=(1, 2))))
 
 
 def _generic(right: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fasthop.runtime import on_threads, one_blas_thread, workers_for
+from fasthop_kernels import hessenberg as kernels
 
 
 class Spectrum(NamedTuple):
@@ -76,22 +77,34 @@ def ritz(hessenberg: np.ndarray, dimensions: np.ndarray, symmetric: bool) -> Spe
         rows = np.flatnonzero(dimensions == size)
         projected = np.eye(size) - hessenberg[rows, :size, :size].astype(np.float64)
         below = hessenberg[rows, size, size - 1].astype(np.float64)
-        values = _eigenvalues(projected, symmetric)
+        values = _eigenvalues(projected, True) if symmetric else _of_hessenberg(projected)
         outermost = np.take_along_axis(values, values.real.argmax(axis=1)[:, None], axis=1)[:, 0]
-        error = below * _last_entry(projected, outermost)
+        error = below * _last_entries(projected, outermost)
         found.fill(rows, Spectrum(outermost.real, np.abs(values).max(axis=1), error))
     return found
 
 
-def _last_entry(hessenberg: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Return |last entry| of the unit eigenvectors of Hessenberg matrices, shape (B, m, m), for an eigenvalue of each.
+def _of_hessenberg(matrices: np.ndarray) -> np.ndarray:
+    """Return the eigenvalues of Hessenberg matrices, complex128, shape (B, m), in lanes on all threads."""
+    count, size = matrices.shape[:2]
+    workers = workers_for(-(-count // 8))
+    # A batch that fills no tile is shared by all threads.
+    lanes = min(kernels.LANES, -(-count // (8 * workers)) * 8)
+    floats = np.empty((workers, kernels.room_size(size), lanes))
+    whole, queue = np.zeros((workers, 3, lanes), np.int64), np.zeros(1, np.int64)
+    parts = np.empty((count, size, 2))
+    on_threads(workers, lambda worker: kernels.eigenvalues(matrices, queue, worker, floats, whole, parts))
+    values = parts.view(np.complex128)[..., 0]
+    lost = np.isnan(parts).any(axis=(1, 2))
+    if lost.any():
+        values[lost] = _eigenvalues(matrices[lost], False)
+    return values
 
-    Row i + 1 of (H − θ) s = 0 gives s_i from those after it.
-    """
-    count, size = hessenberg.shape[:2]
-    vector = np.ones((count, size), value.dtype)
-    with np.errstate(all="ignore"):
-        for i in range(size - 2, -1, -1):
-            rest = (hessenberg[:, i + 1, i + 1 :] * vector[:, i + 1 :]).sum(axis=1) - value * vector[:, i + 1]
-            vector[:, i] = -rest / hessenberg[:, i + 1, i]
-        return np.asarray(np.nan_to_num(1 / np.linalg.norm(vector, axis=1), nan=0.0))
+
+def _last_entries(matrices: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return |last entry| of the unit eigenvectors of Hessenberg matrices, (B, m, m), for an eigenvalue of each."""
+    count, size = matrices.shape[:2]
+    workers, theta, last = workers_for(count), values.astype(np.complex128), np.empty(count)
+    room = np.empty((workers, size + 3, size), np.complex128)
+    on_threads(workers, lambda worker: kernels.last_entries(matrices, theta, worker, workers, room, last))
+    return last

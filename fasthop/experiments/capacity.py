@@ -25,6 +25,9 @@ _CHUNK = 2**25
 #: Numbers in the cues that one realisation settles at once; more cues take more turns and no more memory.
 _TURN = 2**22
 
+#: Capacities of worn couplings that a picture has room for.
+_MARKS = 4
+
 #: Fields that the table has under their own name.
 _PLAIN = (
     *("rule", "self_coupling", "power", "rectified", "memory_gain", "dilution", "asymmetry", "levels", "threshold"),
@@ -325,8 +328,8 @@ def _axis(summary: pd.DataFrame) -> str:
 
 
 def _theory(summary: pd.DataFrame) -> dict[str, float]:
-    """Return the mean-field capacities of the tasks that have one."""
-    from fasthop.mean_field import hebb_capacity
+    """Return the mean-field capacities of the tasks that have one; where they are many, of whole couplings alone."""
+    from fasthop.mean_field import hebb_capacity, wear
 
     known = summary[
         (summary["rule"] == "hebb")
@@ -334,9 +337,16 @@ def _theory(summary: pd.DataFrame) -> dict[str, float]:
         & (summary["pattern_kind"] == "random")
         & (summary["bias"] == 0)
         & (summary["beta"] > 1)
-        & (summary[["dilution", "asymmetry", "levels", "threshold"]] == 0).all(axis=1)
+        & (summary["threshold"] == 0)
     ]
-    return {f"mean field, N → ∞, β = {beta:g}": hebb_capacity(beta) for beta in sorted(known["beta"].unique())}
+    worn = ["dilution", "asymmetry", "levels"]
+    marks = {}
+    for beta, *state in sorted(set(known[["beta", *worn]].itertuples(index=False, name=None))):
+        told = {name: value for name, value in zip(worn, state, strict=True) if value}
+        name = ", ".join([f"β = {beta:g}", *(f"{key} {value:g}" for key, value in told.items())])
+        if not told or len(known[worn].drop_duplicates()) <= _MARKS:
+            marks[f"mean field, N → ∞, {name}"] = hebb_capacity(beta, wear(**told))
+    return marks
 
 
 EXPERIMENT = Experiment(

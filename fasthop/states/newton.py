@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fasthop.fields import as_states, curvature, refuse_many_or_v, relative, residuals
+from fasthop.derivatives import jacobians
+from fasthop.fields import as_states, refuse_many_or_v, relative, residuals, thin_curvature
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
 
@@ -89,9 +90,8 @@ def _polish(memory: Memory, given: np.ndarray, reach: float) -> Polished:
 
 
 def _newton_step(memory: Memory, left: np.ndarray, arguments: np.ndarray) -> np.ndarray:
-    Lam, W = curvature(memory, arguments), memory.W.astype(np.float64)
-    product = np.matmul(W, Lam) if memory.variable == "y" else np.matmul(Lam, W)
-    matrix, due = np.eye(memory.neurons) - product, left[..., None].astype(np.float64)
+    J = jacobians(memory, thin_curvature(memory, arguments), memory.W.astype(np.float64))
+    matrix, due = np.eye(memory.neurons) - J, left[..., None].astype(np.float64)
     try:
         return np.asarray(np.linalg.solve(matrix, due)[..., 0])
     except np.linalg.LinAlgError:  # one of them is singular to the last bit: the shortest of its steps will do

@@ -21,8 +21,18 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import linalg as sparse
 
-from fasthop.derivatives import drive_matrices
-from fasthop.fields import as_states, blockwise, curvature, refuse_many_or_v, relative, residuals, slopes, spans
+from fasthop.derivatives import batches, flow_jacobians, jacobians
+from fasthop.fields import (
+    as_states,
+    blockwise,
+    curvature,
+    refuse_many_or_v,
+    relative,
+    residuals,
+    slopes,
+    spans,
+    thin_curvature,
+)
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
 from fasthop.states.dead import DeadNeurons, dead_neurons
@@ -41,9 +51,6 @@ LARGE = 400
 
 #: Restarts of Lanczos's or Arnoldi's method; where more are needed the end of the spectrum is crowded, LAPACK faster.
 _RESTARTS = 30
-
-#: Numbers in the matrices of one batch, 8 MiB: what two threads hold in their caches is read once.
-_BATCH = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +120,7 @@ def stability(memory: Memory, states: Any) -> Stability:
         if memory.drive.code == NONE and not blockwise(memory):
             values, largest, scale = _elementwise(memory, slope, alive, symmetric)
         else:
-            values, largest, scale = _full(memory, array, dead, symmetric)
+            values, largest, scale = _full(memory, dead, symmetric)
 
     zero = _ZERO[memory.dtype] * np.maximum(1, scale)
     verdict = np.full(len(array), "undecided", "U10")
@@ -155,7 +162,7 @@ def _elementwise(
             root = np.sqrt(lam * pace)
             matrix = part * (root[:, :, None] * root[:, None, :])
         else:
-            matrix = part * (pace[:, :, None] * lam[:, None, :])
+            matrix = pace[:, :, None] * jacobians(memory, lam, part)
         matrix[:, np.arange(size), np.arange(size)] -= pace
         return np.asarray(matrix)
 
@@ -163,9 +170,7 @@ def _elementwise(
     return _spectra(matrices, groups, len(slope), n, symmetric, np.zeros(len(slope), np.int64))
 
 
-def _full(
-    memory: Memory, states: np.ndarray, dead: DeadNeurons, symmetric: bool
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+def _full(memory: Memory, dead: DeadNeurons, symmetric: bool) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """Return spectrum, largest real part and norm for any Λ and R, from matrices of all neurons.
 
     With R = I dead directions are moved out of the way: W Λ V = 0, so that taking c V Vᵀ away gives each of them an
@@ -173,30 +178,27 @@ def _full(
     """
     W, n, code = memory.W.astype(np.float64), memory.neurons, memory.drive.code
     rate = np.ones(n) if memory.tau is None else 1.0 / memory.tau
-    one = np.eye(n)
     far = 4 * (1 + rate.max()) * (1 + np.linalg.norm(W))
 
     def matrices(rows: np.ndarray) -> np.ndarray:
+        if code != NONE:
+            return flow_jacobians(memory, thin_curvature(memory, dead.argument[rows]), W)
         Lam = curvature(memory, dead.argument[rows])
-        if code == NONE:
-            deep = far * (1 + np.linalg.norm(Lam, axis=(1, 2)))
-            dark = _dead_projectors(dead, rows) * deep[:, None, None]
+        deep = far * (1 + np.linalg.norm(Lam, axis=(1, 2)))
+        dark = _dead_projectors(dead, rows) * deep[:, None, None]
         if symmetric:
             values, vectors = np.linalg.eigh(Lam)
             root = np.matmul(vectors * np.sqrt(np.maximum(values, 0))[:, None, :], np.swapaxes(vectors, 1, 2))
             root = root * np.sqrt(rate)[:, None]
             matrix = np.matmul(np.matmul(root, W), np.swapaxes(root, 1, 2)) - np.diag(rate) - dark
             return np.asarray(matrix + np.swapaxes(matrix, 1, 2)) / 2
-        inner = (np.matmul(W, Lam) if memory.variable == "y" else np.matmul(Lam, W)) - one
-        if code == NONE:
-            return np.asarray(rate[:, None] * inner - dark)
-        return np.asarray(np.matmul(drive_matrices(memory, states[rows]), inner))
+        return np.asarray(flow_jacobians(memory, Lam, W) - dark)
 
-    hidden = dead.k if code == NONE else np.zeros(len(states), np.int64)
+    hidden = dead.k if code == NONE else np.zeros_like(dead.k)
     # Under the gradient −AᵀA with A the Jacobian of the residual; under R = W and variable u, W Λ W − W.
     hessian = memory.drive.name == "weights" and memory.variable == "u" and memory.symmetric
     real = symmetric or code == GRADIENT or hessian
-    return _spectra(matrices, [np.arange(len(states))], len(states), n, real, hidden)
+    return _spectra(matrices, [np.arange(len(dead.k))], len(dead.k), n, real, hidden)
 
 
 def _dead_projectors(dead: DeadNeurons, rows: np.ndarray) -> np.ndarray:
@@ -238,10 +240,8 @@ def _spectra(
             if shown.shape[1]:
                 largest[rows[same]] = shown[:, -1].real
 
-    size = max(1, _BATCH // n**2)
-    batches = [rows[at : at + size] for rows in groups for at in range(0, len(rows), size)]
     with ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        list(pool.map(work, batches))
+        list(pool.map(work, [part for rows in groups for part in batches(rows, n)]))
     return values, largest, norm
 
 

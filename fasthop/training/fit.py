@@ -29,7 +29,7 @@ from fasthop.runtime import all_threads
 from fasthop.spectra import norm
 from fasthop.training.losses import LOSSES
 from fasthop.training.optimisers import SGD, Adam
-from fasthop.weights import Blocks, Dense, Weights
+from fasthop.weights import Blocks, Dense, LowRank, Weights
 from fasthop_kernels import random
 
 
@@ -103,8 +103,8 @@ def fit(
 ) -> Fit:
     """Learn W and b by descent on a loss of the layer `read` at the steady state, while the layer `held` is held.
 
-    A structure keeps itself: tied blocks stay tied, and a dense W that is symmetric stays so. The
-    result depends on neither the number of threads nor interruptions.
+    A structure keeps itself: tied blocks stay tied, a dense W that is symmetric stays so, and of low-rank weights the
+    patterns are learned. The result depends on neither the number of threads nor interruptions.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def fit(
     epochs, batch : int
         Passes through the samples, in an order that `seed` and the epoch decide; samples per step.
     decay : float
-        Weight decay: decay · W is added to the gradient.
+        Weight decay: decay · W is added to the gradient; for low-rank weights decay times the patterns.
     most_norm : float, optional
         W is scaled back to this norm where it exceeds it. Below 1/max Λ every state is a contraction.
     seed : int
@@ -241,8 +241,10 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def parameters(memory: Memory) -> np.ndarray:
-    """Return the free numbers of dense W or of all blocks, and of b, as one vector."""
-    return np.concatenate([memory.weights.stored[0], memory.b.astype(np.float64)])
+    """Return the free numbers of dense W, of all blocks or of the patterns, and of b, as one vector."""
+    weights = memory.weights
+    free = weights.patterns if isinstance(weights, LowRank) else weights.stored
+    return np.concatenate([free.reshape(-1), memory.b.astype(np.float64)])
 
 
 def with_parameters(memory: Memory, theta: np.ndarray) -> Memory:
@@ -262,6 +264,8 @@ def _made(weights: Weights, values: np.ndarray) -> Weights:
     n = weights.neurons
     if isinstance(weights, Blocks):
         return weights.with_numbers(values)
+    if isinstance(weights, LowRank):
+        return LowRank(values.reshape(-1, n), self_coupling=weights.self_coupling)
     W = values.reshape(n, n)
     return Dense((W + W.T) / 2 if weights.symmetric else W)
 
@@ -269,7 +273,8 @@ def _made(weights: Weights, values: np.ndarray) -> Weights:
 def _scale_back(memory: Memory, theta: np.ndarray, most: float) -> None:
     size = float(norm(_made(memory.weights, theta[: -memory.neurons]))[0])
     if size > most:
-        theta[: -memory.neurons] *= most / size
+        patterns = isinstance(memory.weights, LowRank)  # of which W is the square
+        theta[: -memory.neurons] *= np.sqrt(most / size) if patterns else most / size
 
 
 def _flat(memory: Memory, dW: Any) -> np.ndarray:

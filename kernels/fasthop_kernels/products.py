@@ -8,7 +8,8 @@ from fasthop_kernels.jit import kernel
 from fasthop_kernels.lanes import add_product, wide_vectors
 
 #: Kinds of blocks. PLAIN stores rows × columns; TRANSPOSED stores columns × rows, so that two blocks can share one
-#: storage; LOW_RANK stores A, rank × columns, and is AᵀA; DIAGONAL stores one number a row.
+#: storage; LOW_RANK stores A, rank × neurons, and is AᵀA or some rows or some columns of it, the others being all of
+#: these neurons; DIAGONAL stores one number a row.
 PLAIN, TRANSPOSED, LOW_RANK, DIAGONAL = range(4)
 
 
@@ -38,8 +39,9 @@ def add_weights(blocks: Any, weights: Any, g: Any, middle: Any, out: Any, lanes:
             add_product(weights, at, 1, rows, rows, columns, g, g_at, out, out_at, lanes)
         elif kind == LOW_RANK:
             middle[: rank * lanes] = 0
-            add_product(weights, at, columns, 1, rank, columns, g, g_at, middle, 0, lanes)
-            add_product(weights, at, 1, columns, rows, rank, middle, 0, out, out_at, lanes)
+            first, neurons = min(row, column), max(rows, columns)
+            add_product(weights, at + column - first, neurons, 1, rank, columns, g, g_at, middle, 0, lanes)
+            add_product(weights, at + row - first, 1, neurons, rows, rank, middle, 0, out, out_at, lanes)
         else:
             _add_diagonal(weights, at, rows, g, g_at, out, out_at, lanes)
 

@@ -72,9 +72,49 @@ def test_a_network_has_the_overlap_that_the_theory_says():
     assert signs.mean() == pytest.approx(theory.sign_overlap, abs=0.003)
 
 
+def test_clipped_synapses_have_sompolinskys_capacity():
+    """α_c = .102 for signs of Hebb's couplings, and for normal ones that are cut it falls slower than the cuts grow."""
+    assert fh.wear(levels=2) == pytest.approx((math.pi / 2 - 1, 1))
+    assert fh.hebb_capacity(math.inf, fh.wear(levels=2)) == pytest.approx(0.102, abs=5e-4)
+    half = fh.hebb_capacity(math.inf, fh.wear(dilution=0.5)) / fh.hebb_capacity(math.inf)
+    assert 0.5 < half < 0.75
+    assert fh.wear(levels=256).noise < 1e-3
+    assert fh.wear() == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("dilution", "asymmetry", "levels"),
+    [(0.4, 0, 0), (0, 0.4, 0), (0.3, 0.2, 0), (0, 0, 2), (0, 0, 3), (0, 0, 8), (0.25, 0, 5)],
+)
+def test_wear_is_that_of_matrices(dilution, asymmetry, levels):
+    rng = np.random.default_rng(4)
+    W = rng.normal(size=(1500, 1500))
+    W = np.tril(W, -1)
+    W += W.T
+    worn = fh.dilute_one_way(fh.dilute(W, dilution, seed=1), asymmetry, seed=2)
+    worn = fh.quantise(worn, levels) if levels else worn
+    noise = (worn - W)[~np.eye(1500, dtype=bool)]
+    due = fh.wear(dilution=dilution, asymmetry=asymmetry, levels=levels)
+    assert noise.var() == pytest.approx(due.noise, rel=0.02)
+    both = np.mean((worn - W) * (worn - W).T) * 1500 / 1499 / noise.var()
+    assert both == pytest.approx(due.symmetry, abs=0.02)
+
+
+def test_a_worn_network_has_the_overlap_that_the_theory_says():
+    patterns = fh.random_patterns(70, 1400, seed=1)  # α = .05
+    W = fh.quantise(fh.dilute(fh.hebb(patterns), 0.4, seed=3), 3)
+    ends = fh.settle(fh.Memory(W, activation=fh.Tanh(4.0)), patterns, tolerance=1e-7)
+    overlap = np.mean(patterns * np.tanh(4 * ends.state), axis=1)
+    theory = fh.hebb_retrieval(0.05, 4.0, fh.wear(dilution=0.4, levels=3))
+    assert np.median(overlap) == pytest.approx(theory.overlap, abs=0.004)
+    assert theory.overlap < fh.hebb_retrieval(0.05, 4.0).overlap - 0.01
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: fh.wear(dilution=1.0), "dilution and asymmetry must be below 1; got 1"),
+        (lambda: fh.wear(levels=1), "levels must be at least 2 and at most 256; got 1"),
         (lambda: fh.hebb_capacity(1.0), "beta must be finite, above 1; got 1"),
         (lambda: fh.hebb_retrieval(0.2, 8.0), "load must be at most the capacity 0.134669 of beta = 8; got 0.2"),
         (lambda: fh.hebb_retrieval(0.0, 8.0), "load must be finite, above 0"),

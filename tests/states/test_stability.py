@@ -198,6 +198,16 @@ def test_c42_where_r_is_singular_nothing_is_decided():
     assert fh.stability(memory, [[1.25, -1.075]]).verdict.tolist() == ["undecided"]
 
 
+def test_a_null_direction_of_the_factor_is_none_in_float32_either():
+    """Softmax does not feel a shift: F has a null space, on which the orthogonal factor is +1 and not its rounding."""
+    W, b = symmetric(scale=0.9, rng=np.random.default_rng(3)), np.random.default_rng(4).standard_normal(N)
+    options = {"layers": [(3, "softmax"), (3, "tanh")], "variable": "u", "R": fh.OrthogonalFactor("E1")}
+    memory = fh.Memory(W, b, dtype="float32", **options)
+    ends = fh.settle(memory, np.random.default_rng(5).standard_normal((20, N)))
+    assert ends.settled.all()
+    assert (fh.stability(memory, ends.state).verdict == "stable").all()
+
+
 # --- size -----------------------------------------------------------------------------------------------------------
 
 

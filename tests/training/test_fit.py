@@ -82,6 +82,27 @@ def test_dense_symmetric_low_rank_and_bounded_weights_stay_what_they_are():
     assert np.abs(free.memory.W - A).max() > 1e-3
 
 
+def test_the_patterns_of_low_rank_weights_are_learned():
+    patterns = RNG.standard_normal((3, 11)) / 2
+
+    def memory(patterns):
+        return fh.Memory(fh.LowRank(patterns), layers=LAYERS)
+
+    def mean_loss(patterns):
+        z = fh.respond(memory(patterns), INPUTS, tolerance=1e-13).state[:, -2:]
+        return np.square(z - TARGETS).sum() / 2 / 40
+
+    exact = {"batch": 40, "optimiser": fh.SGD(0.5), "tolerance": 1e-13, "t_max": 1e4}
+    found = fh.fit(memory(patterns), INPUTS, TARGETS, epochs=1, **exact).memory.weights
+    for i in ((0, 0), (1, 5), (2, 10)):
+        step = np.zeros((3, 11))
+        step[i] = 1e-6
+        slope = (mean_loss(patterns + step) - mean_loss(patterns - step)) / 2e-6
+        assert (found.patterns - patterns)[i] == pytest.approx(-0.5 * slope, rel=1e-5, abs=1e-9)
+    bounded = fh.fit(memory(patterns), INPUTS, TARGETS, epochs=1, batch=40, most_norm=0.3)
+    assert np.linalg.norm(bounded.memory.W, 2) == pytest.approx(0.3, rel=1e-12)
+
+
 def test_the_result_does_not_depend_on_threads():
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import numba; numba.set_num_threads(int(sys.argv[2]))\n"
