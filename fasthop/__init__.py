@@ -30,6 +30,7 @@ _HOMES = {
     "fasthop.family": ["Energy"],
     "fasthop.geometry.entropy": ["BasinEntropy", "UncertaintyExponent", "basin_entropy", "uncertainty_exponent"],
     "fasthop.geometry.rays": ["radii"],
+    "fasthop.geometry.saddles": ["BoundarySaddles", "boundary_saddles"],
     "fasthop.geometry.slices": ["Slice", "basin_slice"],
     "fasthop.inputs": ["load_patterns", "load_weights"],
     "fasthop.learning": ["covariance", "hebb", "maximal_stability", "pseudo_inverse", "storkey"],

@@ -260,8 +260,7 @@ def _settle(
     escape: float,
 ) -> Ends:
     name = checks.one_of("method", method, METHODS)
-    single = memory.dtype == np.float32
-    goal = (1e-5 if single else 1e-10) if tolerance is None else checks.real("tolerance", tolerance, above=0)
+    goal = default_tolerance(memory) if tolerance is None else checks.real("tolerance", tolerance, above=0)
     floor = least_tolerance(memory)
     if goal < floor:
         raise ValueError(f"tolerance must be at least {floor:.2g} in {memory.dtype.name}; got {goal:g}.")
@@ -277,6 +276,11 @@ def _settle(
         escape=checks.real("escape", escape, above=0),
         sizes=sizes,
     )
+
+
+def default_tolerance(memory: Memory) -> float:
+    """Return the tolerance that `settle` takes by default."""
+    return 1e-5 if memory.dtype == np.float32 else 1e-10
 
 
 def least_tolerance(memory: Memory) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 #: A palette that people with colour-blindness tell apart: Okabe and Ito 2008.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -20,6 +21,9 @@ _DASHES = ("--", ":", "-.")
 
 #: Entries of a legend at most.
 _NAMED = 12
+
+#: From which ratio of the largest to the smallest on an axis is logarithmic.
+WIDE = 20
 
 _SHORT = {"neurons": "N", "beta": "β", "flip": "flips", "rule": "", "pattern_kind": "", "activation": "", "method": ""}
 
@@ -35,36 +39,60 @@ def lines(
     y_label: str,
     title: str,
     marks: Mapping[str, float] = {},
+    below: tuple[str, str] | None = None,
 ) -> None:
     """Draw column `y` over column `x`, one line for each combination of the columns `by`, with its interval as a band.
 
-    `marks` are places on the x axis that theory names, each a dashed line. The legend names as many lines and marks as
-    there is room for. Where `y` is 0 or 1 in every realisation there is no spread to draw; the table has the
-    conservative bound.
+    `marks` are places on the x axis that theory names, each a dashed line; `below` is a column and the label of an axis
+    for a second panel. The legend names as many lines and marks as there is room for. Where `y` is 0 or 1 in every
+    realisation there is no spread to draw; the table has the conservative bound. A positive `x` that spans more than
+    WIDE stands on a logarithmic axis.
     """
-    figure, axes = figure_of(6.4, 4.2)
+    figure = Figure(figsize=(7.6, 4.2 if below is None else 6.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1 if below is None else 2, sharex=True, squeeze=False)[:, 0]
     groups = grouped(summary, by)
-    for index, (label, group) in enumerate(groups):
-        group = group.sort_values(x)
-        colour = COLOURS[index % len(COLOURS)]
-        spread = group[y].between(0, 1, inclusive="neither")
-        low, high = (group[f"{y}_{end}"].where(spread, group[y]) for end in ("low", "high"))
-        axes.fill_between(group[x], low, high, color=colour, alpha=0.2, linewidth=0)
-        marker = MARKERS[index // len(COLOURS) % len(MARKERS)] if len(groups) > len(COLOURS) else MARKERS[index]
-        axes.plot(group[x], group[y], marker=marker, markersize=4, linewidth=1.3, color=colour, label=label)
+    shown = [y] if below is None else [y, below[0]]
+    for axes, name in zip(panels, shown, strict=True):
+        for index, (label, group) in enumerate(groups):
+            _line(axes, group.sort_values(x), x, name, label, index, len(groups))
+        axes.grid(alpha=0.25, linewidth=0.6)
+    top = panels[0]
     for index, (label, place) in enumerate(marks.items()):
-        axes.axvline(place, color="0.35", linewidth=1, linestyle=_DASHES[index % len(_DASHES)], label=label)
-    axes.set(xlabel=x_label, ylabel=y_label, ylim=(-0.03, 1.03))
-    axes.set_title(f"{title}\nbands: 95 % intervals over realisations", fontsize="medium")
+        top.axvline(place, color="0.35", linewidth=1, linestyle=_DASHES[index % len(_DASHES)], label=label)
+    top.set(ylabel=y_label, ylim=(-0.03, 1.03))
+    if below is not None:
+        panels[1].set(ylabel=below[1], ylim=(0, None))
+    panels[-1].set_xlabel(x_label)
+    if summary[x].min() > 0 and summary[x].max() > WIDE * summary[x].min():
+        panels[-1].set_xscale("log")
+        panels[-1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panels[-1].xaxis.set_major_formatter("{x:g}")
+        panels[-1].xaxis.set_minor_formatter(NullFormatter())
+    top.set_title(f"{title}\nbands: 95 % intervals over realisations", fontsize="medium")
     if marks or any(label for label, _ in groups):
-        handles, labels = axes.get_legend_handles_labels()
+        handles, labels = top.get_legend_handles_labels()
         hidden = len(labels) - _NAMED
-        note = f"… and {hidden} more" if hidden > 0 else None
-        axes.legend(
-            handles[:_NAMED], labels[:_NAMED], frameon=False, fontsize="small", title=note, title_fontsize="small"
+        figure.legend(
+            handles[:_NAMED],
+            labels[:_NAMED],
+            frameon=False,
+            fontsize="small",
+            title=f"… and {hidden} more" if hidden > 0 else None,
+            title_fontsize="small",
+            loc="outside right upper",
         )
-    axes.grid(alpha=0.25, linewidth=0.6)
     save(figure, path)
+
+
+def _line(axes: Any, group: pd.DataFrame, x: str, y: str, label: str, index: int, count: int) -> None:
+    colour = COLOURS[index % len(COLOURS)]
+    marker = MARKERS[index // len(COLOURS) % len(MARKERS)] if count > len(COLOURS) else MARKERS[index]
+    low, high = group[f"{y}_low"], group[f"{y}_high"]
+    spread = (group[y] > 0) & (group[y] != 1)
+    low, high = (end.where(spread, group[y]) for end in (low, high))
+    axes.fill_between(group[x], low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(group[x], group[y], marker=marker, markersize=4, linewidth=1.3, color=colour, label=label)
 
 
 def bars(summary: pd.DataFrame, path: Path, *, by: Sequence[str], title: str, most: int = 12) -> None:

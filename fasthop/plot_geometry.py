@@ -50,16 +50,15 @@ def radii(summary: pd.DataFrame, path: Path, *, by: Sequence[str]) -> None:
     figure, axes = _figure(7.0, 1.6 + 0.34 * len(summary))
     ticks, words = [], []
     for at, row in enumerate(summary.to_dict("records")):
-        colour = COLOURS[0] if row["direction"] == "random" else COLOURS[1]
+        colour = COLOURS[("random", "memory", "saddle").index(row["direction"])]
         for low, high, width in (("q10", "q90", 1.5), ("q25", "q75", 5.0)):
             ends = np.minimum([row[low], row[high]], bound)
             axes.plot(ends, [at, at], color=colour, linewidth=width, alpha=0.5, solid_capstyle="butt")
         if np.isfinite(row["q50"]):
             spread = [[row["q50"] - row["q50_low"]], [min(row["q50_high"], bound) - row["q50"]]]
             axes.errorbar(row["q50"], at, xerr=np.clip(spread, 0, None), fmt="o", color=colour, capsize=3, markersize=5)
-        axes.text(
-            1.02, at, f"{row['censored']:.1%}", va="center", fontsize="small", transform=axes.get_yaxis_transform()
-        )
+        share = f"{row['censored']:.1%}" if row["count"] else "none found"
+        axes.text(1.02, at, share, va="center", fontsize="small", transform=axes.get_yaxis_transform())
         ticks.append(at)
         told = describe({name: row[name] for name in by})
         words.append(f"{row['direction']}{', ' + told if told else ''}")

@@ -17,7 +17,7 @@ from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import OUTCOMES, Recall, classify
 from fasthop.memory import Memory
-from fasthop.statistics import with_undecided
+from fasthop.statistics import t_interval, with_undecided
 
 #: Numbers in the weights and states of one chunk: 2²⁵ float64 are 256 MiB.
 _CHUNK = 2**25
@@ -133,18 +133,13 @@ def _numbers(task: Task, cues: int) -> int:
     """Return how many numbers one realisation with so many cues at once holds."""
     neurons, patterns = stored.size_of(task)
     grouped = task["rule"] in stored.GROUPED
-    return (0 if grouped else neurons**2) + 4 * cues * _width(task) + (2 if grouped else 1) * patterns * neurons
-
-
-def _width(task: Task) -> int:
-    """Return how many numbers a state has."""
-    neurons, patterns = stored.size_of(task)
-    return neurons + patterns if task["rule"] in stored.GROUPED else neurons
+    states = 4 * cues * stored.width_of(task)
+    return (0 if grouped else neurons**2) + states + (2 if grouped else 1) * patterns * neurons
 
 
 def _turn(task: Task) -> int:
     """Return how many cues of a realisation are settled at once: of the task alone, because sums are added by turns."""
-    return int(min(task["cues"], max(1, _TURN // _width(task))))
+    return int(min(task["cues"], max(1, _TURN // stored.width_of(task))))
 
 
 def per_chunk(task: Task) -> int:
@@ -240,7 +235,8 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     unsettled cues would have ended (`with_undecided`). `retrieved_worst` and `retrieved_best` count the unsettled cues
     as failures and as successes. `fixed` is the share of patterns that one synchronous step leaves, `all_fixed` the
     share of realisations in which it leaves all of them. `sign_overlap`, `overlap` and `retrieval_time` are means over
-    retrieved cues, NaN where there are none; `time` is that over all cues.
+    retrieved cues, NaN where there are none, the last with the 95 % interval of a ratio estimator over realisations
+    (Cochran, Sampling Techniques, 1977, chapter 6); `time` is that over all cues.
     """
     columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
@@ -259,41 +255,76 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
         for name in ("sign_overlap", "overlap"):
             row[name] = group[f"{name}_sum"].sum() / retrieved if retrieved else np.nan
         row["time"] = group["time_sum"].sum() / cues
-        row["retrieval_time"] = group["retrieval_time_sum"].sum() / retrieved if retrieved else np.nan
+        row["retrieval_time"] = mean = group["retrieval_time_sum"].sum() / retrieved if retrieved else np.nan
+        off = (group["retrieval_time_sum"] - mean * group["retrieved"]) / group["retrieved"].mean()
+        low, high = t_interval(off) if retrieved else (np.nan, np.nan)
+        row["retrieval_time_low"], row["retrieval_time_high"] = mean + low, mean + high
         summaries.append(row)
     return pd.DataFrame(summaries)
 
 
-def plot(summary: pd.DataFrame, path: Path) -> None:
-    """Draw the retrieved share over the load, a line for each combination of the other parameters that vary.
+#: What can stand on the x axis of the picture, with its label; of two with equally many values the first one does.
+_AXES = {
+    "load": "load α = P/N",
+    "flip": "probability that an entry of the cue is flipped",
+    "flips": "entries of the cue that are flipped",
+    "sigma": "Gaussian noise σ of the cue",
+    "hidden": "hidden entries of the cue",
+    "hidden_last": "hidden entries of the cue, the last ones",
+    "neurons": "neurons N",
+    "beta": "gain β",
+    "memory_gain": "gain β of the memory neurons",
+    "power": "power n of the dense memory",
+    "dilution": "share of pairs of neurons that are parted",
+    "asymmetry": "share of couplings that are cut in one direction",
+    "levels": "values of W (0: not quantised)",
+    "threshold": "threshold θ",
+    "bias": "mean of an entry of a pattern",
+    "correlation": "overlap of any two patterns",
+    "anneal_from": "first gain β of the annealing (0: none)",
+    "anneal_stages": "gains before the last",
+    "anneal_time": "time at each gain before the last",
+}
 
-    For Hebb's rule without its diagonal the capacities at N → ∞ stand beside it.
+
+def plot(summary: pd.DataFrame, path: Path) -> None:
+    """Draw the retrieved share and the time to retrieve over what has most values, a line for each combination else.
+
+    Over the load the capacities at N → ∞ stand beside it, for Hebb's rule without its diagonal.
     """
     from fasthop.plot import describe, lines
 
-    axis = next((name for name in ("load", *stored.NOISES) if summary[name].nunique() > 1), "load")
-    told = [name for name in PARAMETERS if name not in ("load", "patterns", axis)]
+    axis = _axis(summary)
+    # Of neurons, patterns and load two say the third.
+    said = "load" if axis == "neurons" and summary["patterns"].nunique() == 1 else "patterns"
+    told = [name for name in PARAMETERS if name not in (axis, said)]
     by = [name for name in told if summary[name].nunique() > 1]
-    fixed = [name for name in ("pattern_kind", "neurons", "rule", "beta", "flip") if name in told]
-    label = {
-        "load": "load α = P/N",
-        "flip": "probability that an entry of the cue is flipped",
-        "flips": "entries of the cue that are flipped",
-        "sigma": "Gaussian noise σ of the cue",
-        "hidden": "hidden entries of the cue",
-        "hidden_last": "hidden entries of the cue, the last ones",
-    }[axis]
+    fixed = [name for name in ("pattern_kind", "neurons", "load", "rule", "beta", *stored.NOISES) if name in told]
+    # The identity has no gain, and a cue one kind of noise at most.
+    fixed = [name for name in fixed if name not in ("beta", *stored.NOISES) or summary[name].iloc[0]]
+    time = {}
+    if summary["retrieval_time"].notna().any():
+        time = {"below": ("retrieval_time", "mean time to retrieve / τ")}
     lines(
         summary,
         path,
         x=axis,
         y="retrieved",
         by=by,
-        x_label=label,
-        y_label=f"share of cues retrieved (overlap ≥ {summary['criterion'].iloc[0]:g})",
+        x_label=_AXES[axis],
+        y_label=f"cues retrieved (overlap ≥ {summary['criterion'].iloc[0]:g})",
         title=describe({name: summary[name].iloc[0] for name in fixed if name not in by}),
         marks=_theory(summary) if axis == "load" else {},
+        **time,
     )
+
+
+def _axis(summary: pd.DataFrame) -> str:
+    """Return the column with most values; those of sizes are counted on one line, because P is rounded."""
+    values = {name: int(summary[name].nunique()) for name in _AXES}
+    values["load"] = int(summary.groupby("neurons")["load"].nunique().max())
+    values["neurons"] = max(int(summary.groupby(size)["neurons"].nunique().max()) for size in ("load", "patterns"))
+    return max(values, key=lambda name: values[name])  # the first of the largest
 
 
 def _theory(summary: pd.DataFrame) -> dict[str, float]:

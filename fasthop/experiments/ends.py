@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.energies import energy
+from fasthop.descent import why_not_lyapunov
+from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import KINDS, METHODS, settle
 from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
-from fasthop.experiments.recall import MIXED, MIXTURE_OVERLAP, classify
+from fasthop.experiments.recall import MIXED, MIXTURE_OVERLAP, classify, direction_of, overlap_of, overlaps_of
 from fasthop.runtime import all_threads
 from fasthop.states.attractors import g_of, label
 from fasthop.states.dead import dead_neurons
@@ -78,7 +79,7 @@ def problems(task: Task) -> list[tuple[str, str]]:
 
 def per_chunk(task: Task) -> int:
     """Return how many realisations make a chunk."""
-    neurons, _ = stored.size_of(task)
+    neurons = stored.width_of(task)
     return int(max(1, min(8, _TURN // (neurons * (neurons + min(task["starts"], 1000))))))
 
 
@@ -156,22 +157,25 @@ def _judge(task: Task, kept: stored.Stored, index: int, states: np.ndarray, hits
     if not hits.size:
         return {name: [] for name in _NOTHING}
     g = kept.outputs(states)
-    kinds, nearest, overlap = name_ends(g, xi, task["criterion"])
+    kinds, nearest, overlap = name_ends(g, xi, task["criterion"], task["bias"] != 0)
     verdict = stability(memory, states)
+    decreases = not why_not_lyapunov(memory, natural_energy(memory))
     return {
         "end": np.arange(hits.size).tolist(),
         "hits": hits.tolist(),
         "kind": kinds.tolist(),
         "nearest": nearest.tolist(),
         "overlap": overlap.tolist(),
-        "energy": energy(memory, states).tolist(),
+        "energy": energy(memory, states).tolist() if decreases else [np.nan] * hits.size,
         "k": dead_neurons(memory, states).k.tolist(),
         "verdict": verdict.verdict.tolist(),
         "largest": verdict.largest.tolist(),
     }
 
 
-def name_ends(g: np.ndarray, xi: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def name_ends(
+    g: np.ndarray, xi: np.ndarray, least: float, biased: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Say what settled states are to the patterns.
 
     Parameters
@@ -179,7 +183,9 @@ def name_ends(g: np.ndarray, xi: np.ndarray, least: float) -> tuple[np.ndarray, 
     g : array, shape (E, N)
     xi : float64 array, shape (P, N)
     least : float
-        The overlap of signs from which on a state is a pattern.
+        The overlap from which on a state is a pattern, as `classify` understands it.
+    biased : bool
+        Whether overlaps are centred.
 
     Returns
     -------
@@ -190,24 +196,24 @@ def name_ends(g: np.ndarray, xi: np.ndarray, least: float) -> tuple[np.ndarray, 
     overlap : float64 array, shape (E,)
         That overlap, with its sign.
     """
-    signs = np.sign(g)
-    overlaps = signs @ xi.T / xi.shape[1]  # sums of whole numbers: exact
+    direction = direction_of(g, xi)
+    overlaps = overlaps_of(direction, xi, biased)
     nearest = np.abs(overlaps).argmax(axis=1)
-    outcome = classify(np.full((1, len(g)), "settled"), g[None], xi[None], nearest, least).outcome[0]
+    outcome = classify(np.full((1, len(g)), "settled"), g[None], xi[None], nearest, least, biased).outcome[0]
     words = {"retrieved": "pattern", "inverted": "inverse", "other_memory": "pattern", "spurious": "other"}
     kinds = np.array([words.get(word, word) for word in outcome], object)
     for row in np.flatnonzero(kinds == "mixture"):
-        kinds[row] = f"mixture-{_order(signs[row], overlaps[row], xi)}"
+        kinds[row] = f"mixture-{_order(direction[row], overlaps[row], xi, biased)}"
     return kinds, nearest, overlaps[np.arange(len(g)), nearest]
 
 
-def _order(signs: np.ndarray, overlaps: np.ndarray, xi: np.ndarray) -> int:
+def _order(direction: np.ndarray, overlaps: np.ndarray, xi: np.ndarray, biased: bool) -> int:
     """Return of how many patterns a mixture is the sign of the sum: the first number of MIXED that fits."""
     best = np.argsort(-np.abs(overlaps), kind="stable")
     for count in MIXED:
         chosen = best[:count]
         mixed = np.sign(np.sign(overlaps[chosen]) @ xi[chosen])
-        if abs(np.mean(mixed * signs)) >= MIXTURE_OVERLAP:
+        if abs(overlap_of(direction, mixed, biased)) >= MIXTURE_OVERLAP:
             return count
     return MIXED[-1]
 

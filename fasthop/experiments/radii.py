@@ -1,4 +1,4 @@
-"""How far the basins of stored patterns reach: rays at random and aimed at the nearest other patterns."""
+"""How far the basins of stored patterns reach: rays at random, at the nearest other patterns, at saddles between."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from fasthop.ensemble import KINDS, METHODS, settle
 from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import classify
-from fasthop.geometry.rays import MOST_RAYS, Rays, aimed, crossings, random_directions
+from fasthop.geometry.rays import MOST_RAYS, Rays, aimed, bounds, crossings, random_directions
+from fasthop.geometry.saddles import boundary_saddles
+from fasthop.states.stability import LARGE
 from fasthop.statistics import over_realisations
 
 #: Numbers in the rays of one chunk: 2²² float64 are 32 MiB.
@@ -25,6 +27,7 @@ FIELDS = (
     Field("rays", "memories", "memories", int, 10, False, least=1, doc="patterns that rays start from, at most"),
     Field("rays", "random", "rays", int, REQUIRED, False, least=1, most=MOST_RAYS, doc="random rays of each"),
     Field("rays", "aimed", "aimed", int, 10, False, least=0, doc="nearest other patterns that each aims at, at most"),
+    Field("rays", "saddles", "saddles", int, 0, False, least=0, doc="nearest others that a saddle is sought towards"),
     Field("rays", "bound", "bound", float, 6.0, False, least=1e-6, doc="how far rays are followed, in units of √N"),
     Field("rays", "shells", "shells", int, 12, False, least=1, most=100, doc="places along a ray asked first"),
     Field("rays", "precision", "precision", float, 1e-3, False, least=1e-9, most=0.5, doc="width of the brackets"),
@@ -65,18 +68,28 @@ PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
 #: Quantiles of the radius in a summary.
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 
-problems = stored.memory_problems
+
+def problems(task: Task) -> list[tuple[str, str]]:
+    """List what is wrong with the values of a task taken together."""
+    found = stored.memory_problems(task)
+    if not found and task["saddles"] and (width := stored.width_of(task)) > LARGE:
+        found.append(("rays.saddles", f"must be 0 for more than {LARGE} neurons, memory neurons too; got {width}."))
+    return found
 
 
 def per_chunk(task: Task) -> int:
     """Return how many realisations make a chunk."""
-    neurons, patterns = stored.size_of(task)
-    rays = min(task["memories"], patterns) * (task["rays"] + min(task["aimed"], patterns))
+    neurons, patterns = stored.width_of(task), stored.size_of(task).patterns
+    aims = min(task["aimed"], patterns) + min(task["saddles"], patterns)
+    rays = min(task["memories"], patterns) * (task["rays"] + aims)
     return int(max(1, min(16, _CHUNK // (neurons * (rays + neurons)))))
 
 
 class _Cast(NamedTuple):
-    """The rays of a chunk with what the table says of them; lists of one entry per ray, but for `directions`."""
+    """The rays of a chunk with what the table says of them; lists of one entry per ray, but for `directions`.
+
+    A saddle that was not found has the distance NaN.
+    """
 
     memory: list[int]
     centre: list[int]
@@ -90,34 +103,34 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     """Compute one row per ray; a realisation that keeps none of its patterns has a row without a ray.
 
     The patterns that are kept are those from which a trajectory settles, alive, in a state of overlap at least
-    `criterion`; rays start there.
+    `criterion`; rays start there. They run in the space of the patterns: where a memory has memory neurons, these start
+    where the others drive them. A saddle that was sought and not found has a row whose measurements are NaN.
     """
     kept = stored.store(task, realisations, seed)
     options = {name: task[name] for name in ("tolerance", "t_max", "method")}
     ends = settle(kept.memory, kept.start(kept.patterns), **options)
     which = np.arange(kept.patterns.shape[1])
-    outcome = classify(ends.kind, kept.outputs(ends.state), kept.patterns, which, task["criterion"]).outcome
+    outputs, least, biased = kept.outputs(ends.state), task["criterion"], task["bias"] != 0
+    outcome = classify(ends.kind, outputs, kept.patterns, which, least, biased).outcome
     home, pattern = np.nonzero(outcome == "retrieved")
     centres = ends.state[home, pattern]
-    cast = _cast(task, home, pattern, centres, realisations, seed)
+    cast = _cast(task, kept, home, pattern, centres, realisations, seed, options)
     memories = np.array(cast.memory, np.int64)
     columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
     if memories.size:
-        distance = np.array(cast.distance)
-        reach = task["bound"] * np.sqrt(kept.memory.neurons)
+        direction, distance = np.array(cast.direction), np.array(cast.distance)
+        reach = task["bound"] * np.sqrt(kept.patterns.shape[2])
+        there = ~np.isnan(distance)
         rays = Rays(
-            owner=memories,
-            centre=np.array(cast.centre),
-            direction=np.concatenate(cast.directions),
-            bound=np.where(np.isfinite(distance), np.maximum(distance, reach), reach),
+            owner=memories[there],
+            centre=np.array(cast.centre)[there],
+            direction=np.concatenate(cast.directions)[there],
+            bound=bounds(direction, distance, reach, task["precision"])[there],
         )
-        found = crossings(kept.memory, centres, home, rays, task["shells"], task["precision"], options)
+        how = (task["shells"], task["precision"], options, kept.start_at)
+        found = crossings(kept.memory, centres, home, rays, *how)
         words = np.array([*KINDS, ""])
-        columns |= {
-            "pattern": pattern[rays.centre],
-            "direction": cast.direction,
-            "target": cast.target,
-            "distance": distance,
+        measured = {
             "lower": found.lower,
             "upper": found.upper,
             "censored": np.isinf(found.upper),
@@ -127,28 +140,55 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
             "verified": found.verified,
             "dt": found.dt,
         }
+        columns |= {name: np.full(len(there), _NOTHING[name], values.dtype) for name, values in measured.items()}
+        for name, values in measured.items():
+            columns[name][there] = values
+        columns |= {
+            "pattern": pattern[np.array(cast.centre)],
+            "direction": cast.direction,
+            "target": cast.target,
+            "distance": distance,
+        }
     return _with_parameters(task, realisations, memories, np.bincount(home, minlength=len(realisations)), columns)
 
 
 def _cast(
-    task: Task, home: np.ndarray, pattern: np.ndarray, centres: np.ndarray, realisations: Sequence[int], seed: int
+    task: Task,
+    kept: stored.Stored,
+    home: np.ndarray,
+    pattern: np.ndarray,
+    centres: np.ndarray,
+    realisations: Sequence[int],
+    seed: int,
+    options: dict[str, Any],
 ) -> _Cast:
     """Return the rays of the first `memories` patterns of every realisation, sorted by it."""
     cast = _Cast([], [], [], [], [], [])
-    for centre in np.flatnonzero(pattern < task["memories"]):
+    n = kept.patterns.shape[2]
+
+    def add(centre: int, direction: str, targets: Sequence[int], distances: np.ndarray, units: np.ndarray) -> None:
+        cast.memory.extend([int(home[centre])] * len(targets))
+        cast.centre.extend([centre] * len(targets))
+        cast.direction.extend([direction] * len(targets))
+        cast.target.extend(targets)
+        cast.distance.extend(distances.tolist())
+        cast.directions.append(units)
+
+    for centre in np.flatnonzero(pattern < task["memories"]).tolist():
         r = int(home[centre])
         others = np.flatnonzero((home == r) & (pattern != pattern[centre]))
-        toward, apart = aimed(centres[centre], centres[others])
+        toward, apart = aimed(centres[centre, :n], centres[others, :n])
         # Two patterns with one attractor have no way between them.
-        near = [int(i) for i in np.argsort(apart, kind="stable") if apart[i] > 1e-6][: task["aimed"]]
-        drawn = random_directions(task["rays"], centres.shape[1], int(pattern[centre]), seed, [realisations[r]])
-        count = len(drawn) + len(near)
-        cast.memory.extend([r] * count)
-        cast.centre.extend([int(centre)] * count)
-        cast.direction.extend(["random"] * len(drawn) + ["memory"] * len(near))
-        cast.target.extend([*range(len(drawn)), *pattern[others[near]].tolist()])
-        cast.distance.extend([np.inf] * len(drawn) + apart[near].tolist())
-        cast.directions.extend([drawn, toward[near]])
+        near = [int(i) for i in np.argsort(apart, kind="stable") if apart[i] > 1e-6]
+        drawn = random_directions(task["rays"], n, int(pattern[centre]), seed, [realisations[r]])
+        add(centre, "random", range(len(drawn)), np.full(len(drawn), np.inf), drawn)
+        chosen = near[: task["aimed"]]
+        add(centre, "memory", pattern[others[chosen]].tolist(), apart[chosen], toward[chosen])
+        if chosen := near[: task["saddles"]]:
+            goals = others[chosen]
+            saddles = boundary_saddles(kept.alone(r), centres[centre], centres[goals], **options).state
+            units, distances = aimed(centres[centre, :n], saddles[:, :n])
+            add(centre, "saddle", pattern[goals].tolist(), distances, units)
     return cast
 
 
@@ -187,31 +227,44 @@ def _with_parameters(
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     """Pool the rays of each task and direction; radii are those of `lower`, in units of √N.
 
-    `kept` is the mean number of patterns kept, `censored` the share of rays that never leave within the bound with its
-    95 % interval over realisations, `verified` the share that a finer step confirms. Quantiles `q05` … `q90` are exact
-    below the bound, where all rays that are censored are, and infinite beyond it; `q50_low` and `q50_high` are where
-    the intervals over realisations of the shares that have left take in one half (Woodruff, Journal of the American
-    Statistical Association 47:635, 1952). `smallest` is that of all rays, and falls with their number; of rays that are
-    aimed it bounds the margin from above. `overlap` is the median at the crossings of rays that leave.
+    `kept` is the mean number of patterns kept, `sought` the number of rays, those at saddles that were not found
+    included, and `count` without them. Of the rays counted, `censored` is the share that never leave within the bound
+    with its 95 % interval over realisations, `verified` the share that a finer step confirms. Quantiles `q05` … `q90`
+    are exact below the bound, where all rays that are censored are, and infinite beyond it; `q50_low` and `q50_high`
+    are where the intervals over realisations of the shares that have left take in one half (Woodruff, Journal of the
+    American Statistical Association 47:635, 1952). `smallest` is that of all rays, and falls with their number; of rays
+    that are aimed it bounds from above the margin, which is the minimal fatal shock of Halekotte and Feudel, Scientific
+    Reports 10:11783, 2020. `overlap` is the median at the crossings of rays that leave. All are NaN where no saddle was
+    found; two of the rays at saddles may be one.
     """
     columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
     for key, task in frame.groupby(columns, sort=False):
         alone = task.drop_duplicates("realisation")
-        for direction, group in task[task["direction"] != "none"].groupby("direction", sort=False):
-            radius = np.array(group["lower"] / np.sqrt(group["neurons"]), np.float64)
-            radius[group["censored"]] = np.inf
-            totals = group.groupby("realisation")["censored"].agg(["sum", "size"])
+        for direction, sought in task[task["direction"] != "none"].groupby("direction", sort=False):
             row = dict(zip(columns, key, strict=True)) | {"direction": direction, "realisations": len(alone)}
-            row |= {"kept": alone["kept"].mean(), "count": len(group), "censored": group["censored"].mean()}
-            row["censored_low"], row["censored_high"] = over_realisations(totals["sum"], totals["size"])
-            row |= {"verified": group["verified"].mean(), "smallest": radius.min()}
-            row |= {f"q{100 * level:02.0f}": _quantile(radius, level) for level in LEVELS}
-            row["q50_low"], row["q50_high"] = _median_interval(radius, group["realisation"].to_numpy())
-            leaves = group.loc[~group["censored"], "overlap"]
-            row["overlap"] = leaves.median() if len(leaves) else np.nan
-            summaries.append(row)
+            row |= {"kept": alone["kept"].mean(), "sought": len(sought)}
+            summaries.append(row | _pool(sought[sought["distance"].notna()]))
     return pd.DataFrame(summaries)
+
+
+def _pool(rays: pd.DataFrame) -> dict[str, Any]:
+    """Return what the rays of one task and direction say together."""
+    names = [f"q{100 * level:02.0f}" for level in LEVELS]
+    if rays.empty:
+        lost = ("censored", "censored_low", "censored_high", "verified", "smallest", *names)
+        return {"count": 0} | dict.fromkeys((*lost, "q50_low", "q50_high", "overlap"), np.nan)
+    radius = np.array(rays["lower"] / np.sqrt(rays["neurons"]), np.float64)
+    radius[rays["censored"]] = np.inf
+    totals = rays.groupby("realisation")["censored"].agg(["sum", "size"])
+    row = {"count": len(rays), "censored": rays["censored"].mean()}
+    row["censored_low"], row["censored_high"] = over_realisations(totals["sum"], totals["size"])
+    row |= {"verified": rays["verified"].mean(), "smallest": radius.min()}
+    row |= {name: _quantile(radius, level) for name, level in zip(names, LEVELS, strict=True)}
+    row["q50_low"], row["q50_high"] = _median_interval(radius, rays["realisation"].to_numpy())
+    leaves = rays.loc[~rays["censored"], "overlap"]
+    row["overlap"] = leaves.median() if len(leaves) else np.nan
+    return row
 
 
 def _quantile(radius: np.ndarray, level: float) -> float:

@@ -66,6 +66,20 @@ def _centred(plain: np.ndarray, state_mean: np.ndarray, pattern_mean: np.ndarray
     return np.asarray(np.where(square > 0, plain - pattern_mean * state_mean, 0.0) / np.where(square > 0, square, 1.0))
 
 
+def direction_of(g: np.ndarray, patterns: np.ndarray) -> np.ndarray:
+    """Return what is compared with patterns: the signs of g where these are of ±1, otherwise g of the length √N."""
+    if (np.abs(patterns) == 1).all():
+        return np.asarray(np.sign(g))
+    length = np.sqrt(np.mean(g * g, axis=-1, keepdims=True))
+    return np.asarray(g / np.where(length > 0, length, 1.0))
+
+
+def overlaps_of(direction: np.ndarray, patterns: np.ndarray, biased: bool) -> np.ndarray:
+    """Return `overlap_of` each of the directions, (C, N), with each of the patterns, (P, N), shape (C, P)."""
+    plain = direction @ patterns.T / patterns.shape[1]  # for signs sums of whole numbers: exact
+    return _centred(plain, direction.mean(axis=1)[:, None], patterns.mean(axis=1), biased)
+
+
 def classify(
     kind: np.ndarray, g: np.ndarray, xi: np.ndarray, which: np.ndarray, least: float, biased: bool = False
 ) -> Recall:
@@ -86,17 +100,13 @@ def classify(
     biased : bool
         Whether a state is no memory for having the mean of the patterns, too.
     """
-    target, binary = xi[:, which], bool((np.abs(xi) == 1).all())
+    target, direction = xi[:, which], direction_of(g, xi)
     size = np.abs(g)
     mean, floor, share = ALIVE
     settled = kind == "settled"
     alive = settled & (size.mean(axis=-1) >= mean)
-    if binary:
+    if (np.abs(xi) == 1).all():
         alive &= (size >= floor).mean(axis=-1) >= share
-        direction = np.sign(g)
-    else:
-        length = np.sqrt(np.mean(g * g, axis=-1, keepdims=True))
-        direction = g / np.where(length > 0, length, 1.0)
     own = overlap_of(direction, target, biased)
     wrong = np.mean(np.sign(g) != np.sign(target), axis=-1)
     outcome = np.where(settled, "collapsed", kind).astype(object)
@@ -118,8 +128,7 @@ def classify(
 
 def _failures(direction: np.ndarray, xi: np.ndarray, which: np.ndarray, least: float, biased: bool) -> np.ndarray:
     """Say what settled living states are that are not their pattern; directions of shape (C, N)."""
-    plain = direction @ xi.T / xi.shape[1]  # for signs sums of whole numbers: exact
-    overlaps = _centred(plain, direction.mean(axis=1)[:, None], xi.mean(axis=1), biased)
+    overlaps = overlaps_of(direction, xi, biased)
     own = overlaps[np.arange(len(which)), which]
     others = overlaps.copy()
     others[np.arange(len(which)), which] = 0.0

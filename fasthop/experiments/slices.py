@@ -16,7 +16,7 @@ from fasthop.experiments.ends import name_ends
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.geometry.entropy import basin_entropy, uncertainty_exponent
 from fasthop.geometry.rays import random_directions
-from fasthop.geometry.slices import basin_slice
+from fasthop.geometry.slices import axes, label_plane
 from fasthop.statistics import over_realisations
 
 #: Points along one side at least, so that the uncertainty exponent has two precisions.
@@ -37,6 +37,7 @@ FIELDS = (
     Field("plane", "extent", "extent", float, 1.5, False, least=1e-6, doc="a and b go from minus to plus this"),
     Field("plane", "resolution", "resolution", int, 200, False, least=_LEAST, most=2000, doc="points along a side"),
     Field("plane", "box", "box", int, 5, False, least=2, most=_LEAST, doc="points along a box of the entropy"),
+    Field("plane", "check", "check", int, 400, False, least=0, doc="points beside a boundary to follow again, at most"),
     Field("run", "criterion", "criterion", float, 0.9, False, least=0, most=1, doc="least overlap of a pattern"),
     Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="weight matrices per task"),
     Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
@@ -47,7 +48,7 @@ FIELDS = (
 _NAMED = tuple(field for field in FIELDS if field.column != "realisations")
 
 #: Shares of the plane that are columns.
-SHARES = ("pattern", "inverse", "mixture", "other")
+SHARES = ("pattern", "inverse", "mixture", "collapsed", "other")
 
 SCHEMA = pa.schema(
     [
@@ -63,6 +64,8 @@ SCHEMA = pa.schema(
             ("fractal", pa.bool_()),
             ("exponent", pa.float64()),
             ("exponent_error", pa.float64()),
+            ("checked", pa.int64()),
+            ("changed", pa.int64()),
             ("labels", pa.list_(pa.field("item", pa.int32(), nullable=False))),
         ]
     ]
@@ -74,6 +77,8 @@ PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
 def problems(task: Task) -> list[tuple[str, str]]:
     """List what is wrong with the values of a task taken together."""
     found = stored.memory_problems(task)
+    if not found and stored.size_of(task).neurons < 2:
+        found.append(("memory.neurons", "must be at least 2, to have a plane; got 1."))
     if not found and task["plane"] == "patterns" and stored.size_of(task).patterns < 2:
         found.append(("patterns.count", 'must be at least 2 for plane.kind = "patterns"; got 1.'))
     return found
@@ -97,26 +102,27 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
 
 def _look(task: Task, kept: stored.Stored, realisation: int, seed: int) -> dict[str, Any]:
     memory, xi = kept.alone(0), kept.patterns[0]
-    states = kept.start(kept.patterns)[0]
+    n, half = xi.shape[1], task["extent"]
     if task["plane"] == "patterns":
-        origin, first, second = np.zeros(memory.neurons), states[0], states[1]
+        origin, first, second = np.zeros(n), xi[0], xi[1]
     else:
         # No ray of an attractor has this number.
-        drawn = random_directions(2, memory.neurons, len(xi), seed, [realisation]) * np.sqrt(memory.neurons)
-        origin, first, second = states[0], drawn[0], drawn[1]
-    half = task["extent"]
-    found = basin_slice(
+        drawn = random_directions(2, n, len(xi), seed, [realisation]) * np.sqrt(n)
+        origin, first, second = xi[0], drawn[0], drawn[1]
+
+    def starts(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return states in the space of the patterns, memory neurons where the others drive them."""
+        places = origin + a[:, None] * first + b[:, None] * second
+        return kept.start_at(places, np.zeros(len(places), np.int64))
+
+    found = label_plane(
         memory,
-        origin,
-        first,
-        second,
-        extent=(-half, half, -half, half),
-        resolution=task["resolution"],
-        tolerance=task["tolerance"],
-        t_max=task["t_max"],
-        method=task["method"],
+        starts,
+        *axes((-half, half, -half, half), task["resolution"]),
+        check=task["check"],
+        options={name: task[name] for name in ("tolerance", "t_max", "method")},
     )
-    kinds, nearest, _ = name_ends(kept.outputs(found.attractors), xi, task["criterion"])
+    kinds, nearest, _ = name_ends(kept.outputs(found.attractors), xi, task["criterion"], task["bias"] != 0)
     labels = found.labels
     weight = np.bincount(labels[labels >= 0], minlength=len(kinds)) / labels.size
     groups = np.array([kind.split("-")[0] for kind in kinds], object)
@@ -131,6 +137,8 @@ def _look(task: Task, kept: stored.Stored, realisation: int, seed: int) -> dict[
         "fractal": entropy.fractal,
         "exponent": exponent.exponent,
         "exponent_error": exponent.error,
+        "checked": found.checked,
+        "changed": found.changed,
         "labels": code(labels, kinds, nearest, len(xi)).reshape(-1),
     }
 
@@ -146,7 +154,9 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     """Pool the realisations of each task: means, and t-intervals over realisations of the shares and entropies.
 
     `exponent` is the mean over the realisations that have one, with the standard error `exponent_se`; `fractal` the
-    share of realisations whose boundary entropy is above ln 2; `labels` the image of the first realisation.
+    share of realisations whose boundary entropy is above ln 2; `changed_at_finer_step` the share of the points followed
+    again, all beside a boundary, that a quarter of the step moves into another basin, with its interval over
+    realisations; `labels` the image of the first realisation.
     """
     columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
@@ -158,7 +168,12 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
         for name in ("entropy", "boundary_entropy", "boundary_boxes", "exponent"):
             row[name] = group[name].mean()
             row[f"{name}_se"] = group[name].std(ddof=1) / np.sqrt(max(1, group[name].count()))
-        row |= {"fractal": group["fractal"].mean(), "labels": group["labels"].iloc[0]}
+        row |= {"fractal": group["fractal"].mean(), "checked": group["checked"].sum()}
+        again = group[group["checked"] > 0]
+        row["changed_at_finer_step"] = again["changed"].sum() / again["checked"].sum() if len(again) else np.nan
+        low, high = over_realisations(again["changed"], again["checked"]) if len(again) else (np.nan, np.nan)
+        row |= {"changed_at_finer_step_low": low, "changed_at_finer_step_high": high}
+        row["labels"] = group["labels"].iloc[0]
         summaries.append(row)
     return pd.DataFrame(summaries)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
-from fasthop.ensemble import KINDS, Ends, default_step, least_tolerance, settle_unequal
+from fasthop.ensemble import KINDS, Ends, default_step, default_tolerance, least_tolerance, settle_unequal
 from fasthop.fields import refuse_many_or_v
 from fasthop.geometry.exits import first_exits
 from fasthop.memory import Memory
@@ -49,7 +49,7 @@ class Rays(NamedTuple):
     centre : int array, shape (M,)
         The attractor, a row of the centres.
     direction : float64 array, shape (M, N)
-        Of length 1.
+        Of length 1; of the first N neurons where a memory has more.
     bound : float64 array, shape (M,)
     """
 
@@ -118,10 +118,10 @@ def radii(
     rays : int
         Random directions for each attractor, uniform on the sphere; nested in the number.
     saddles : array_like, shape (S, N), optional
-        Other states to aim at, such as the unstable states of `steady_states`.
+        Unstable steady states to aim at, such as those of `boundary_saddles` or `steady_states`.
     bound : float, optional
-        How far rays are followed; by default 6 √N, six times the length of a pattern of ±1. An aimed ray is followed at
-        least to what it is aimed at.
+        How far rays are followed; by default 6 √N, six times the length of a pattern of ±1. A ray aimed at another
+        attractor is followed at least to it, and one at a saddle to just beyond it: there it is outside.
     shells : int
         How many there are within the bound. A basin that a ray leaves and enters again between two of them is not seen
         to have been left there; the radius is then that of a later exit.
@@ -184,7 +184,7 @@ def radii(
         owner=np.zeros(len(distance), np.int64),
         centre=np.array(columns["attractor"]),
         direction=np.concatenate(parts),
-        bound=np.where(np.isfinite(distance), np.maximum(distance, reach), reach),
+        bound=bounds(np.array(columns["direction"]), distance, reach, width),
     )
     found = crossings(memory, centres, np.zeros(len(centres), np.int64), cast, steps, width, options)
     words = np.array([*KINDS, ""])
@@ -221,10 +221,19 @@ def aimed(centre: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return apart / np.maximum(distance, np.finfo(float).tiny)[:, None], distance
 
 
+def bounds(directions: np.ndarray, distance: np.ndarray, reach: float, precision: float) -> np.ndarray:
+    """Return how far rays of these kinds ("random", "memory", "saddle") are followed.
+
+    One at a saddle has left there; a bracket's width beyond it says into which basin.
+    """
+    bound = np.where(np.isfinite(distance), np.maximum(distance, reach), reach)
+    return np.where(directions == "saddle", distance * (1 + precision), bound)
+
+
 def refuse_no_attractors(memory: Memory, centres: np.ndarray, options: dict[str, Any]) -> None:
     """Raise ValueError where a trajectory from one of the states does not end in it."""
-    ends = settle_unequal(memory, centres, np.array([len(centres)]), **_with_step(memory, options))
-    stays = ends.settled & _same(ends.state, centres) & _same(g_of(memory, ends.state), g_of(memory, centres))
+    ends = settle_unequal(memory, centres, np.array([len(centres)]), **with_step(memory, options))
+    stays = ends.settled & same(ends.state, centres) & same(g_of(memory, ends.state), g_of(memory, centres))
     if not stays.all():
         number = int(np.flatnonzero(~stays)[0])
         raise ValueError(f"attractors[{number}] must be an attractor; a trajectory that starts there ends elsewhere.")
@@ -238,6 +247,7 @@ def crossings(
     shells: int,
     precision: float,
     options: dict[str, Any],
+    start: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> Crossings:
     """Return where rays first leave the basins of their centres.
 
@@ -254,10 +264,12 @@ def crossings(
         As in `radii`.
     options : dict
         Of `settle`.
+    start : callable, optional
+        `start(places, owner)` gives the states of all neurons at places on the rays, of these memories; by default the
+        places themselves.
     """
-    step = np.broadcast_to(_with_step(memory, options)["dt"], memory.count or 1)
-    tolerance = 1e-10 if options.get("tolerance") is None else options["tolerance"]
-    strict = max(tolerance / 10, least_tolerance(memory))
+    begin = (lambda places, _: places) if start is None else start
+    step = np.broadcast_to(with_step(memory, options)["dt"], memory.count or 1)
     outputs = g_of(memory, centres)
     total = len(rays.owner)
     found = Crossings(
@@ -275,21 +287,21 @@ def crossings(
         for first in range(0, len(chosen), size):
             part = slice(first, first + size)
             shares = np.bincount(rays.owner[chosen[part]], minlength=memory.count or 1)
-            starts = _points(centres, rays, chosen[part], radius[part])
+            starts = begin(_points(centres, rays, chosen[part], radius[part]), rays.owner[chosen[part]])
             yield part, settle_unequal(memory, starts, shares, **how)
 
     def inside(chosen: np.ndarray, radius: np.ndarray, how: dict[str, Any]) -> np.ndarray:
         out = np.zeros(len(chosen), bool)
         for part, end in ends(chosen, radius, how):
-            out[part] = end.settled & _same(g_of(memory, end.state), outputs[rays.centre[chosen[part]]])
+            out[part] = end.settled & same(g_of(memory, end.state), outputs[rays.centre[chosen[part]]])
         return out
 
     left = np.arange(total)
     for again in range(ROUNDS):
         if not left.size:
             break
-        coarse = options | {"dt": step / 2**again, "tolerance": tolerance}
-        fine = coarse | {"dt": CHECK * coarse["dt"], "tolerance": strict}
+        coarse = options | {"dt": step / 2**again}
+        fine = finer(memory, coarse)
         lower, upper = _brackets(inside, left, rays.bound[left], shells, precision, coarse)
         found.lower[left], found.upper[left], found.dt[left] = lower, upper, coarse["dt"][rays.owner[left]]
         found.outside[left], found.neighbour[left] = -1, -1
@@ -303,12 +315,16 @@ def crossings(
             found.verified[these] &= np.isin(end.status, _DECIDED) & (places != rays.centre[these])
         left = left[~found.verified[left]]
     reached = _points(centres, rays, np.arange(total), found.lower)
-    found.overlap[:] = np.mean(np.sign(reached) * np.sign(centres[rays.centre]), axis=1)
+    found.overlap[:] = np.mean(np.sign(reached) * np.sign(_origins(centres, rays, np.arange(total))), axis=1)
     return found
 
 
+def _origins(centres: np.ndarray, rays: Rays, chosen: np.ndarray) -> np.ndarray:
+    return np.asarray(centres[rays.centre[chosen], : rays.direction.shape[1]])
+
+
 def _points(centres: np.ndarray, rays: Rays, chosen: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    return np.asarray(centres[rays.centre[chosen]] + radius[:, None] * rays.direction[chosen])
+    return np.asarray(_origins(centres, rays, chosen) + radius[:, None] * rays.direction[chosen])
 
 
 def _brackets(
@@ -325,14 +341,21 @@ def _brackets(
     )
 
 
-def _with_step(memory: Memory, options: dict[str, Any]) -> dict[str, Any]:
+def with_step(memory: Memory, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options with a step."""
     if options.get("dt") is not None:
         return dict(options)
     return options | {"dt": FINER * default_step(memory, options.get("method", "rk4"))}
 
 
-def _same(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def finer(memory: Memory, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a step that a verification takes: a share CHECK of it, and a tenth of the tolerance."""
+    given = options.get("tolerance")
+    tolerance = (default_tolerance(memory) if given is None else given) / 10
+    return options | {"dt": CHECK * options["dt"], "tolerance": max(tolerance, least_tolerance(memory))}
+
+
+def same(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Whether each point is its centre, as `states.attractors.label` says it of g."""
     return np.asarray(np.abs(points - centres).max(axis=1) <= MATCH * np.maximum(1, np.abs(centres).max(axis=1)))
 
@@ -344,5 +367,5 @@ def _nearest(
     found = np.full(len(points), -1)
     for number, output in enumerate(outputs):
         rows = np.flatnonzero(settled & (owner == home[number]))
-        found[rows[_same(points[rows], output[None])]] = number
+        found[rows[same(points[rows], output[None])]] = number
     return found

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fasthop import checks
-from fasthop.ensemble import KINDS, default_step, settle
+from fasthop.ensemble import KINDS, settle
 from fasthop.fields import refuse_many_or_v
+from fasthop.geometry.rays import finer, same, with_step
 from fasthop.memory import Memory
 from fasthop.states.attractors import g_of, label
-
-#: Share of `default_step` that slices are computed with, as basins are.
-FINER = 0.5
 
 #: Numbers in the states that are settled at once: 32 MiB.
 _TURN = 2**22
@@ -43,6 +41,9 @@ class Slice:
     a, b : float64 arrays, shape (A,) and (B,)
     attractors : float array, shape (M, N)
         Numbered by their first point, the known ones before. A point on a boundary ends in a saddle, which is one.
+    checked, changed : int
+        Points beside a boundary that were followed again with a quarter of the step and a tenth of the tolerance, and
+        how many of these then end elsewhere.
     """
 
     labels: np.ndarray
@@ -50,6 +51,8 @@ class Slice:
     a: np.ndarray
     b: np.ndarray
     attractors: np.ndarray
+    checked: int = 0
+    changed: int = 0
 
     def plot(self, path: str | Path, names: Mapping[int, str] | None = None, title: str = "") -> None:
         """Draw the slice as PNG, one colour for each of its largest basins.
@@ -75,13 +78,15 @@ def basin_slice(
     extent: tuple[float, float, float, float] = (-1.5, 1.5, -1.5, 1.5),
     resolution: int | tuple[int, int] = 200,
     attractors: Any = None,
+    check: int = 400,
     **options: Any,
 ) -> Slice:
     """Follow every point origin + a e₁ + b e₂ of a grid to its end.
 
     Ends are matched by g, as in `basins`: dead neurons have no part in them. The points stand in equal cells that
     tile the extent, off their middles, so that few lie on the boundaries of a symmetric memory. The grid is settled in
-    turns; memory does not grow with it but for the labels.
+    turns; memory does not grow with it but for the labels. A coarse step moves boundaries: points beside one, with
+    another label than one of their four neighbours, are followed again with a finer step to count those that change.
 
     Parameters
     ----------
@@ -95,6 +100,8 @@ def basin_slice(
         Points along a and b.
     attractors : array_like, shape (M, N), optional
         Known attractors, which then have the first numbers whether the slice meets them or not.
+    check : int
+        Points beside a boundary to follow again, evenly chosen; all of them where they are fewer.
     **options
         Passed on to `settle`: tolerance, t_max, dt, method, escape. By default dt is half of `settle`'s own.
 
@@ -114,20 +121,43 @@ def basin_slice(
     )
     if memory.neurons < 2 or np.linalg.matrix_rank(np.stack([first, second])) < 2:
         raise ValueError("e1 and e2 must span a plane; they are parallel or zero.")
-    a, b = _axes(extent, resolution)
-    known = np.empty((0, memory.neurons), memory.dtype)
+    a, b = axes(extent, resolution)
+    most = checks.whole("check", check, least=0)
+    known = None
     if attractors is not None:
         known = checks.real_array("attractors", attractors, memory.dtype, shape=("M", memory.neurons))
-    if options.get("dt") is None:
-        options["dt"] = float(FINER * default_step(memory, options.get("method", "rk4")))
+
+    def starts(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.asarray(base + x[:, None] * first + y[:, None] * second)
+
+    return label_plane(memory, starts, a, b, known=known, check=most, options=options)
+
+
+def label_plane(
+    memory: Memory,
+    starts: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    known: np.ndarray | None = None,
+    check: int,
+    options: dict[str, Any],
+) -> Slice:
+    """Return the slice of the states `starts(x, y)`, shape (M, N), of points at x of `a` and y of `b`, shape (M,)."""
+    how = with_step(memory, options)
+    if known is None:
+        known = np.empty((0, memory.neurons), memory.dtype)
+
+    def points(numbers: np.ndarray) -> np.ndarray:
+        i, j = np.divmod(numbers, len(b))
+        return starts(a[i], b[j])
 
     centres, labels = known, np.empty(len(a) * len(b), np.int64)
     time = np.empty(len(a) * len(b))
     size = max(1, _TURN // memory.neurons)
     for start in range(0, labels.size, size):
         numbers = np.arange(start, min(start + size, labels.size))
-        i, j = np.divmod(numbers, len(b))
-        ends = settle(memory, base + a[i, None] * first + b[j, None] * second, **options)
+        ends = settle(memory, points(numbers), **how)
         # The attractors so far stand before the ends of this turn and so keep their numbers.
         states = np.concatenate([centres, ends.state])
         settled = np.concatenate([np.ones(len(centres), bool), ends.settled])
@@ -138,8 +168,38 @@ def basin_slice(
         if len(np.unique(found[: len(known)])) < len(known):
             raise ValueError("attractors must differ from each other; two of them are one.")
         centres = states[firsts]
-    shape = (len(a), len(b))
-    return Slice(labels.reshape(shape), time.reshape(shape), a, b, centres)
+    grid = labels.reshape(len(a), len(b))
+    beside = np.flatnonzero(_beside(grid))
+    chosen = beside[np.linspace(0, len(beside) - 1, min(check, len(beside))).astype(np.int64)]
+    stays = _stays(memory, points(chosen), labels[chosen], centres, finer(memory, how))
+    return Slice(grid, time.reshape(grid.shape), a, b, centres, len(chosen), int((~stays).sum()))
+
+
+def _beside(grid: np.ndarray) -> np.ndarray:
+    """Whether each point has another label than one of its four neighbours."""
+    out = np.zeros(grid.shape, bool)
+    across, along = grid[1:] != grid[:-1], grid[:, 1:] != grid[:, :-1]
+    out[1:] |= across
+    out[:-1] |= across
+    out[:, 1:] |= along
+    out[:, :-1] |= along
+    return out
+
+
+def _stays(
+    memory: Memory, points: np.ndarray, labels: np.ndarray, attractors: np.ndarray, how: dict[str, Any]
+) -> np.ndarray:
+    """Whether points still end as their labels say."""
+    stays = np.zeros(len(points), bool)
+    size = max(1, _TURN // memory.neurons)
+    outputs = g_of(memory, attractors)
+    for start in range(0, len(points), size):
+        part = slice(start, start + size)
+        ends, which = settle(memory, points[part], **how), labels[part]
+        stays[part] = np.where(ends.settled, which >= 0, which == -1 - ends.status.astype(np.int64))
+        at = np.flatnonzero(ends.settled & (which >= 0))
+        stays[start + at] = same(g_of(memory, ends.state[at]), outputs[which[at]])
+    return stays
 
 
 def kind_of(label: int) -> str:
@@ -147,7 +207,7 @@ def kind_of(label: int) -> str:
     return KINDS[-1 - label]
 
 
-def _axes(extent: Any, resolution: Any) -> tuple[np.ndarray, np.ndarray]:
+def axes(extent: Any, resolution: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the places of points in equal cells along both sides."""
     ends = checks.real_array("extent", extent, np.float64, shape=(4,)).reshape(2, 2)
     if not (ends[:, 0] < ends[:, 1]).all():

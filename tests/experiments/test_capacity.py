@@ -1,9 +1,12 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import fasthop as fh
 import naive
+from fasthop import plot
 from fasthop.experiments import capacity, recall, stored
 
 
@@ -316,6 +319,44 @@ def test_the_picture_is_a_png(tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("swept", "axis", "label", "lines"),
+    [
+        (
+            {"flip": [0.0, 0.2, 0.4], "patterns": [2, 4]},
+            "flip",
+            "probability that an entry",
+            ["load = 0.05", "load = 0.1"],
+        ),
+        ({"flip": [0.0, 0.2], "patterns": [2, 4]}, "load", "load α", ["flips = 0", "flips = 0.2"]),
+        ({"dilution": [0.0, 0.3, 0.6], "flip": [0.1, 0.2]}, "dilution", "parted", ["flips = 0.1", "flips = 0.2"]),
+        ({"neurons": [20, 40, 80]}, "neurons", "neurons N", [""]),
+        ({"neurons": [9, 30], "load": [0.1, 0.2, 0.3], "patterns": [None]}, "load", "load α", ["N = 9", "N = 30"]),
+        ({"activation": [{"name": "tanh", "beta": beta} for beta in (2.0, 8.0, 50.0)]}, "beta", "gain β", [""]),
+    ],
+)
+def test_what_is_swept_most_finely_is_the_axis_of_the_picture(monkeypatch, tmp_path, swept, axis, label, lines):
+    figures = []
+    monkeypatch.setattr(plot, "save", lambda figure, path: figures.append(figure))
+    combinations = [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
+    rows = pd.concat([pd.DataFrame(capacity.rows(task(**some), range(3), 0)) for some in combinations])
+    summary = capacity.summarise(rows)
+    capacity.plot(summary, tmp_path / "a.png")
+    [figure] = figures
+    shares, times = figure.axes
+    assert label in times.get_xlabel()
+    assert len(lines) == 1 or [line.get_label() for line in times.lines] == lines
+    for column, panel in (("retrieved", shares), ("retrieval_time", times)):
+        drawn = [line for line in panel.lines if len(line.get_xdata()) > 1 and line.get_linestyle() == "-"]
+        assert len(drawn) == len(lines)
+        # Every task is a point of exactly one line.
+        found = np.concatenate([line.get_xydata() for line in drawn])
+        due = summary[[axis, column]].to_numpy(float)
+        order = [np.lexsort(points.T[::-1]) for points in (found, due)]
+        np.testing.assert_array_equal(found[order[0]], due[order[1]])
+    assert (times.get_xscale() == "log") == (axis == "beta")
+
+
 def test_constant_patterns_and_weights_that_are_all_cut_do_not_end_a_sweep():
     for changes in ({"rule": "covariance", "bias": -0.9}, {"levels": 2, "dilution": 0.95}):
         rows = pd.DataFrame(capacity.rows(task(neurons=3, patterns=1, **changes), range(40), 0))
@@ -516,6 +557,16 @@ def test_retrieval_time_is_that_of_the_retrieved():
     assert summary["time"] == pytest.approx(rows["time_sum"].sum() / rows["cues"].sum())
     assert 0 < summary["retrieval_time"] < summary["time"]  # what fails wanders for longer
     assert rows["time_sum"].sum() == pytest.approx((rows["steps_sum"] * rows["dt"]).sum())
+    # The interval, against a bootstrap over realisations.
+    rng = np.random.default_rng(1)
+    many = pd.DataFrame(capacity.rows(task(patterns=9, flip=0.2), range(60), 0))
+    sums, counts = (many[name].to_numpy(float) for name in ("retrieval_time_sum", "retrieved"))
+    drawn = rng.integers(0, 60, (4000, 60))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [0.025, 0.975])
+    found = capacity.summarise(many).iloc[0]
+    assert found["retrieval_time"] == pytest.approx(sums.sum() / counts.sum())
+    assert found["retrieval_time_low"] == pytest.approx(low, abs=0.2 * (high - low))
+    assert found["retrieval_time_high"] == pytest.approx(high, abs=0.2 * (high - low))
 
 
 def test_relative_loads_are_in_units_of_theory():

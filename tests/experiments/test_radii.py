@@ -3,9 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import integrate, optimize
 
 import fasthop as fh
+from fasthop import inputs
 from fasthop.experiments import radii, stored
+from fasthop.geometry import saddles
 
 
 def task(**changes):
@@ -62,3 +65,72 @@ def test_what_is_stored_is_checked():
         fh.load_spec(
             {"experiment": "radii", "memory": {"neurons": 9}, "patterns": {"count": 1}, "run": {"realisations": 1}}
         )
+
+
+def test_rays_aimed_at_saddles_leave_at_them(tmp_path):
+    # Two neurons with four attractors: SciPy's roots are the saddles, and its trajectories fall to either side of them.
+    W, beta = np.array([[0.9, 0.15], [0.15, 0.8]]), 4.0
+    np.save(tmp_path / "W.npy", W)
+    np.save(tmp_path / "xi.npy", [[1, 1], [-1, 1], [1, -1]])
+    files = {
+        "weights_file": inputs.named(str(tmp_path / "W.npy")),
+        "pattern_file": inputs.named(str(tmp_path / "xi.npy")),
+    }
+    chosen = task(
+        rule="file", self_coupling=True, activation={"name": "tanh", "beta": beta}, neurons=None, patterns=None
+    )
+    chosen |= files | {"pattern_kind": "file", "memories": 1, "saddles": 2, "precision": 1e-4}
+    assert radii.problems(chosen) == []
+    rows = pd.DataFrame(radii.rows(chosen, [0], 1))
+    aimed = rows[rows["direction"] == "saddle"]
+    assert sorted(aimed["target"]) == [1, 2]
+
+    def field(_, y):
+        return W @ np.tanh(beta * y) - y
+
+    home = integrate.solve_ivp(field, (0, 300), [1.0, 1.0], rtol=1e-12, atol=1e-14).y[:, -1]
+    for row in aimed.itertuples():
+        exact = optimize.root(lambda y: field(0, y), [0.0, 0.7] if row.target == 1 else [0.7, 0.0], tol=1e-14).x
+        assert row.distance == pytest.approx(np.linalg.norm(exact - home), abs=1e-8)
+        assert row.lower <= row.distance <= row.upper <= row.lower * (1 + 2e-4)
+        assert row.neighbour == row.target
+        assert row.verified
+        # No ray leaves twice: DOP853 falls home from everywhere before the saddle.
+        for share in np.linspace(0.02, 0.998, 15):
+            path = integrate.solve_ivp(field, (0, 200), home + share * (exact - home), method="DOP853", rtol=1e-10)
+            assert np.abs(path.y[:, -1] - home).max() < 1e-4
+    # Towards the attractors themselves the boundary is no nearer than its saddles are.
+    toward = rows[rows["direction"] == "memory"].set_index("target")
+    assert (toward["lower"] >= aimed.set_index("target")["lower"] * (1 - 1e-4)).all()
+
+
+def test_saddles_bound_the_margin_and_one_that_is_not_found_is_told(monkeypatch):
+    chosen = task(saddles=3)
+    rows = pd.DataFrame(radii.rows(chosen, [0, 1], 3))
+    aimed = rows[rows["direction"] == "saddle"]
+    assert len(aimed) == 2 * 2 * 3
+    assert aimed["lower"].between(aimed["distance"] * 0.98, aimed["distance"]).all()
+    summary = radii.summarise(rows).set_index("direction")
+    assert summary.loc["saddle", "smallest"] < summary.loc["memory", "smallest"]
+    assert summary["sought"].tolist() == summary["count"].tolist()
+    # The other rays are those of a task without saddles.
+    rest = pd.DataFrame(radii.rows(task(), [0, 1], 3))
+    others = rows[rows["direction"] != "saddle"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(others.drop(columns="saddles"), rest.drop(columns="saddles"), check_exact=True)
+
+    monkeypatch.setattr(saddles, "ROUNDS", 0)
+    lost = pd.DataFrame(radii.rows(chosen, [0, 1], 3))
+    missing = lost[lost["direction"] == "saddle"]
+    assert len(missing) == 12
+    assert missing[["distance", "lower", "upper", "overlap", "dt"]].isna().all(axis=None)
+    assert not missing[["verified", "censored"]].any(axis=None)
+    summary = radii.summarise(lost).set_index("direction")
+    assert summary.loc["saddle", ["sought", "count"]].tolist() == [12, 0]
+    assert summary.loc[["random", "memory"], "count"].tolist() == [24, 8]
+    assert np.isnan(summary.loc["saddle", "q50"])
+
+
+def test_saddles_have_a_size():
+    [(path, words)] = radii.problems(task(neurons=300, patterns=101, rule="dense", saddles=1))
+    assert path == "rays.saddles"
+    assert words == "must be 0 for more than 400 neurons, memory neurons too; got 401."

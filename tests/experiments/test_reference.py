@@ -129,6 +129,19 @@ def test_a_part_of_the_slices_comes_out_again():
     assert found["exponent"] == pytest.approx(due["exponent"], abs=0.12)
 
 
+def test_a_part_of_the_saddles_comes_out_again():
+    spec = tomllib.loads((DATA / "specs" / "saddles.toml").read_text(encoding="utf-8"))
+    spec |= {"seed": 99, "run": {"realisations": 4}}
+    spec["memory"]["rule"] = "hebb"
+    spec["patterns"]["count"] = 3
+    found = radii.summarise(table(spec)).set_index("direction")
+    due = pd.read_parquet(DATA / "reference" / "saddles.parquet").query("rule == 'hebb' and patterns == 3")
+    due = due.set_index("direction")
+    assert found.loc["saddle", "q50"] == pytest.approx(due.loc["saddle", "q50"], rel=0.15)
+    assert found.loc["saddle", "q50"] < found.loc["memory", "q50"]
+    assert found.loc["saddle", "count"] == found.loc["saddle", "sought"] == 4 * 2 * 2
+
+
 def test_a_part_of_the_radii_comes_out_again():
     spec = tomllib.loads((DATA / "specs" / "radii.toml").read_text(encoding="utf-8"))
     spec |= {"seed": 99, "run": {"realisations": 4}, "rays": {"memories": 3, "random": 20, "aimed": 3}}

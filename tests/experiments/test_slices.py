@@ -41,14 +41,26 @@ def test_the_plane_of_two_patterns():
 
 
 def test_rows_fit_the_schema_the_summary_and_the_picture(tmp_path):
-    rows = pd.concat([pd.DataFrame(slices.rows(task(plane=plane), range(2), 3)) for plane in ("patterns", "random")])
+    planes = [task(plane=plane, extent=5.0, check=100) for plane in ("patterns", "random")]
+    rows = pd.concat([pd.DataFrame(slices.rows(plane, range(2), 3)) for plane in planes])
     assert set(rows.columns) == set(slices.SCHEMA.names)
     summary = slices.summarise(rows)
     assert len(summary) == 2
     assert (summary["pattern_low"] <= summary["pattern"]).all()
     assert summary["entropy"].between(0, np.log(summary["ends"].max())).all()
+    assert (summary["checked"] == 200).all()
+    for plane, group in rows.groupby("plane"):
+        [share] = summary.loc[summary["plane"] == plane, "changed_at_finer_step"]
+        assert share == group["changed"].sum() / 200
     slices.plot(summary, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_is_asked_of_a_finer_step_where_nothing_should_be():
+    summary = slices.summarise(pd.DataFrame(slices.rows(task(check=0), range(2), 3)))
+    assert summary["checked"].tolist() == [0]
+    columns = [f"changed_at_finer_step{end}" for end in ("", "_low", "_high")]
+    assert summary[columns].isna().all(axis=None)
 
 
 def test_two_patterns_are_needed_for_their_plane():

@@ -43,6 +43,48 @@ def test_known_attractors_have_the_first_numbers(monkeypatch):
         fh.basin_slice(memory, *plane, resolution=2, attractors=centres[[0, 0]])
 
 
+def test_a_finer_step_is_asked_about_points_beside_a_boundary():
+    # Counted point by point: neighbours by hand, the end of each by a call of its own with a quarter of the step.
+    xi = fh.random_patterns(4, 40, seed=3)
+    memory = fh.Memory(fh.hebb(xi), activation=fh.Tanh(8.0))
+    e1, e2 = np.random.default_rng(1).normal(size=(2, 40))
+    plane = {"extent": (-5, 5, -5, 5), "resolution": 24}
+    step = float(fh.default_step(memory))
+    shares = []
+    for dt in (1.5 * step, 0.1 * step):
+        found = fh.basin_slice(memory, xi[0], e1, e2, dt=dt, check=10**6, **plane)
+        checked = changed = 0
+        for i in range(24):
+            for j in range(24):
+                beside = [(i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)]
+                if all(found.labels[p, q] == found.labels[i, j] for p, q in beside if 0 <= p < 24 and 0 <= q < 24):
+                    continue
+                start = xi[0] + found.a[i] * e1 + found.b[j] * e2
+                end = fh.settle(memory, [start], dt=dt / 4, tolerance=1e-11).state[0]
+                checked += 1
+                changed += np.abs(np.tanh(8 * end) - np.tanh(8 * found.attractors[found.labels[i, j]])).max() > 1e-5
+        assert (found.checked, found.changed) == (checked, changed)
+        shares.append(changed / checked)
+    assert shares[0] > 0.1 > 0.02 > shares[1]
+    some = fh.basin_slice(memory, xi[0], e1, e2, dt=1.5 * step, check=50, **plane)
+    assert some.checked == 50
+    assert 0 < some.changed < 50
+    none = fh.basin_slice(memory, xi[0], e1, e2, dt=1.5 * step, check=0, **plane)
+    assert (none.checked, none.changed) == (0, 0)
+    np.testing.assert_array_equal(none.labels, some.labels)
+
+
+def test_exact_boundaries_and_what_runs_away_do_not_change():
+    found = fh.basin_slice(winner_takes_all(3), [0.1, -0.2, 0.3], [1.0, 0.5, -0.3], [-0.2, 0.8, 1.0], resolution=40)
+    assert found.checked > 50
+    assert found.changed == 0
+    away = fh.basin_slice(
+        fh.Memory([[0, 2], [2, 0]], [-1, -1], "relu"), [0, 0], [1, 0], [0, 1], extent=(-3, 5, -3, 5), resolution=16
+    )
+    assert away.checked > 10
+    assert away.changed == 0
+
+
 def test_what_runs_away_has_a_label_of_its_own():
     memory = fh.Memory([[0, 2], [2, 0]], [-1, -1], "relu")
     found = fh.basin_slice(memory, [0, 0], [1, 0], [0, 1], extent=(-3, 5, -3, 5), resolution=16)
@@ -164,6 +206,7 @@ def test_the_slices_of_a_memory_are_smooth_where_its_basins_are_cones():
         (lambda m: fh.basin_slice(m, [0, 0], [1, 1, 1], [2, 2]), "e1 must have shape"),
         (lambda m: fh.basin_slice(m, [0, 0], [1, 0], [0, 1], extent=(1, 0, 0, 1)), "extent must go up"),
         (lambda m: fh.basin_slice(m, [0, 0], [1, 0], [0, 1], resolution=0), "resolution must be at least 1"),
+        (lambda m: fh.basin_slice(m, [0, 0], [1, 0], [0, 1], check=-1), "check must be at least 0"),
         (lambda m: fh.basin_entropy(np.zeros((4, 4))), "labels must be a grid of whole numbers"),
         (lambda m: fh.basin_entropy(np.zeros((4, 4), int), 5), "box must be at least 2 and at most 4"),
         (lambda m: fh.uncertainty_exponent(np.zeros((9, 9), int)), "labels must be at least 14 × 14"),

@@ -137,6 +137,19 @@ class Stored(NamedTuple):
         hidden = np.matmul(self.outputs(cues), np.swapaxes(self._feedforward, 1, 2)) + self.memory.b[:, None, n:]
         return np.concatenate([cues, hidden], axis=2)
 
+    def start_at(self, places: np.ndarray, owner: np.ndarray) -> np.ndarray:
+        """Return the same states for places of shape (M, N) that belong to these memories, shape (M,)."""
+        n = self.patterns.shape[2]
+        if self.memory.neurons == n:
+            return places
+        hidden = np.empty((len(places), self.memory.neurons - n))
+        for r in np.unique(owner):
+            rows = owner == r
+            # No BLAS, whose last bits depend on how many rows are asked about together.
+            hidden[rows] = np.einsum("mn,pn->mp", self.outputs(places[rows]), self._feedforward[r])
+            hidden[rows] += self.memory.b[r, n:]
+        return np.concatenate([places, hidden], axis=1)
+
     def outputs(self, states: np.ndarray) -> np.ndarray:
         """Return g of the neurons of the patterns, shape (R, C, N), of states or cues."""
         return as_activation(self.memory.layers[0].activation).g(states[..., : self.patterns.shape[2]])
@@ -227,6 +240,12 @@ def _grouped(task: Task, xi: np.ndarray) -> Memory:
     return make[task["rule"]](
         xi, features=task["activation"], bias=-task["threshold"], dtype=task.get("dtype", np.float64)
     )
+
+
+def width_of(task: Task) -> int:
+    """Return how many neurons a memory of a task has, memory neurons too."""
+    neurons, patterns = size_of(task)
+    return neurons + patterns if task["rule"] in GROUPED else neurons
 
 
 def count_fixed(task: Task, stored: Stored) -> np.ndarray:
