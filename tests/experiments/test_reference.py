@@ -19,6 +19,7 @@ PARTS = {
         {"self_coupling": False, "load": 0.7, "flip": 0.1},
         {"self_coupling": True, "load": 0.5, "flip": 0.1},
     ],
+    "pseudo_inverse_gain": [{"beta": 50.0, "load": 0.95}],
     "hebb_sizes": [{"neurons": 200, "load": 0.15}, {"neurons": 200, "load": 0.19}],
     "dense": [{"neurons": 32, "patterns": 82}, {"neurons": 64, "patterns": 287}],
     "synapses": [{"dilution": 0.5, "levels": 2, "load": 0.075}, {"dilution": 0.0, "levels": 3, "load": 0.135}],
