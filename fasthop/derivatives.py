@@ -121,8 +121,10 @@ def flow_jacobians(memory: Memory, Lam: np.ndarray, W: np.ndarray, owners: np.nd
 
 
 def drive_matrices(memory: Memory, Lam: np.ndarray, W: np.ndarray, owners: np.ndarray | None = None) -> np.ndarray:
-    """Return R at states, float64, shape (B, N, N)."""
+    """Return R at states, with 1/τ for it where there is τ, float64, shape (B, N, N)."""
     drive, one = memory.drive, np.eye(memory.neurons)
+    if memory.tau is not None:
+        return np.broadcast_to((1 / _own(memory.tau, owners))[..., None] * one, (len(Lam), *one.shape))
     if drive.code == ORTHOGONAL and drive.energy is not None:
         return polar_factor(_factor_of_five(drive.energy, _whole(Lam), W))
     if drive.code == HESSIAN:

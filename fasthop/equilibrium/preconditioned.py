@@ -49,8 +49,8 @@ def preconditioned(at: Linearised, right: np.ndarray, tolerance: float) -> kerne
         return found
     found = at.first_space(right, tolerance)
     mean = _mean_slopes(at)
-    tables = None if mean is None else _preconditioned(at, mean)
-    if mean is None or tables is None:
+    tables = _preconditioned(at, mean)
+    if tables is None:
         return found
     kind, inside = at.memory.dtype, at.memory.variable == "u"
     e, lam = np.ascontiguousarray(right, kind), at.slopes.astype(kind)
@@ -71,28 +71,28 @@ def preconditioned(at: Linearised, right: np.ndarray, tolerance: float) -> kerne
     return solved
 
 
-def _mean_slopes(at: Linearised) -> np.ndarray | None:
-    """Return Λ̄ of every memory, shape (K, N); None where they are not finite.
+def _mean_slopes(at: Linearised) -> np.ndarray:
+    """Return Λ̄ of every memory, float64, shape (K, N).
 
     Of slopes in units of 2⁻³⁰, whose sums are exact: the order of the batch does not show in the bits.
     """
     mean = np.zeros((at.memory.count or 1, at.memory.neurons))
     for owner in np.unique(at.owners).tolist():
         mean[owner] = np.rint(at.slopes[at.owners == owner] * 2.0**30).mean(axis=0) / 2.0**30
-    return mean if np.isfinite(mean).all() else None
+    return mean
 
 
 def _preconditioned(at: Linearised, mean: np.ndarray) -> Tables | None:
-    """Return the tables of system (1) with V in place of Wᵀ, or None where I − Λ̄Wᵀ is singular."""
+    """Return the tables of system (1) with V in place of Wᵀ, or None where I − Λ̄Wᵀ is singular or not finite."""
     with one_blas_thread():
         try:
             # V = Wᵀ (I − Λ̄Wᵀ)⁻¹, so that Vᵀ solves (I − W Λ̄) Vᵀ = W.
-            mirror = np.linalg.solve(np.eye(at.memory.neurons) - at.W * mean[:, None, :], at.W)
+            transposed = np.linalg.solve(np.eye(at.memory.neurons) - at.W * mean[:, None, :], at.W)
         except np.linalg.LinAlgError:
             return None
-    if not np.isfinite(mirror).all():
+    if not np.isfinite(transposed).all():
         return None
-    dense = Dense(mirror)
+    dense = Dense(transposed)
     return at.tables._replace(
         blocks=dense.blocks,
         mirror=dense.mirror,

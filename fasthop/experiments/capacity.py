@@ -345,7 +345,8 @@ def _theory(summary: pd.DataFrame) -> dict[str, float]:
         told = {name: value for name, value in zip(worn, state, strict=True) if value}
         name = ", ".join([f"β = {beta:g}", *(f"{key} {value:g}" for key, value in told.items())])
         if not told or len(known[worn].drop_duplicates()) <= _MARKS:
-            marks[f"mean field, N → ∞, {name}"] = hebb_capacity(beta, wear(**told))
+            source = "Sompolinsky 1986" if told else "Shiino, Fukai 1992"
+            marks[f"N → ∞, {name}\n(mean field, {source})"] = hebb_capacity(beta, wear(**told))
     return marks
 
 

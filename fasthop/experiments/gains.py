@@ -80,10 +80,10 @@ def plot_capacity_by_gain(sizes: pd.DataFrame, gains: pd.DataFrame, path: str | 
 
     figure, axes = figure_of(6.4, 4.4)
     span = np.geomspace(min(1.3, gains["beta"].min()), gains["beta"].max() * 1.3, 50)
-    axes.plot(
-        span, [hebb_capacity(beta) for beta in span.tolist()], color="black", linewidth=1.4, label="mean field, N → ∞"
-    )
-    axes.axhline(hebb_capacity(np.inf), color="0.45", linewidth=0.9, linestyle="--", label="mean field, β = ∞")
+    theory = [hebb_capacity(beta) for beta in span.tolist()]
+    axes.plot(span, theory, color="black", linewidth=1.4, label="mean field (Shiino, Fukai 1992)")
+    sharp = "β = ∞ (Amit, Gutfreund, Sompolinsky 1985)"
+    axes.axhline(hebb_capacity(np.inf), color="0.45", linewidth=0.9, linestyle="--", label=sharp)
     for index, (neurons, group) in enumerate(sizes.groupby("neurons")):
         group = group.sort_values("beta")
         axes.errorbar(

@@ -89,7 +89,7 @@ def _shift(H: Any, rows: int, lane: int, at: Windows) -> None:
     last, before = (high * width + high) * lanes + lane, ((high - 1) * width + high - 1) * lanes + lane
     trace = H[last] + H[before]
     determinant = H[last] * H[before] - H[last - lanes] * H[before + lanes]
-    if at.sweeps[lane] % _ODD == 0:
+    if at.sweeps[lane] % _ODD == 0:  # shifts of nothing in particular, those of EISPACK's hqr, end a cycle
         size = abs(H[last - lanes]) + abs(H[before - lanes])
         trace = 2 * (H[last] + 0.75 * size)
         determinant = trace * trace / 4 + 0.4375 * size * size
@@ -144,7 +144,7 @@ def _apply(at: Windows, x: Any, y: Any, z: Any) -> None:
 
 
 @kernel
-def _row(H: Any, rows: int, row: int, column: int, lanes: int) -> Any:
+def _entry(H: Any, rows: int, row: int, column: int, lanes: int) -> Any:
     """Return an entry of every lane."""
     at = (row * (rows + 2) + column) * lanes
     return H[at : at + lanes]
@@ -156,14 +156,14 @@ def _sweep(H: Any, rows: int, first: int, last: int, at: Windows) -> None:
     lanes = at.low.size
     for k in range(first, last):
         before = max(k - 1, 0)  # no window goes on at row 0
-        x, y = _row(H, rows, k, before, lanes), _row(H, rows, k + 1, before, lanes)
-        _reflect(at, k, x, y, _row(H, rows, k + 2, before, lanes))
+        x, y = _entry(H, rows, k, before, lanes), _entry(H, rows, k + 1, before, lanes)
+        _reflect(at, k, x, y, _entry(H, rows, k + 2, before, lanes))
         for j in range(k, last + 1):
-            x, y = _row(H, rows, k, j, lanes), _row(H, rows, k + 1, j, lanes)
-            _apply(at, x, y, _row(H, rows, k + 2, j, lanes))
+            x, y = _entry(H, rows, k, j, lanes), _entry(H, rows, k + 1, j, lanes)
+            _apply(at, x, y, _entry(H, rows, k + 2, j, lanes))
         for i in range(first, min(last, k + 3) + 1):
-            x, y = _row(H, rows, i, k, lanes), _row(H, rows, i, k + 1, lanes)
-            _apply(at, x, y, _row(H, rows, i, k + 2, lanes))
+            x, y = _entry(H, rows, i, k, lanes), _entry(H, rows, i, k + 1, lanes)
+            _apply(at, x, y, _entry(H, rows, i, k + 2, lanes))
 
 
 @kernel

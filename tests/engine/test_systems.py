@@ -291,6 +291,18 @@ def test_c29_condition_7_is_the_slope_of_the_energy():
     assert (gradient > -1e-12).all()
 
 
+def test_condition_7_knows_the_time_constants():
+    """Energy (2) falls at fᵀ Λ/τ f, and at no other rate."""
+    W, tau = WEIGHTS["symmetric"], np.linspace(0.2, 3, len(WEIGHTS["symmetric"]))
+    network, y = fh.Memory(W, 0.3, tau=tau), np.linspace(-1, 1, len(W))[None]
+    Lam, f = 1 / np.cosh(y[0]) ** 2, y[0] - W @ np.tanh(y[0]) - 0.3
+    np.testing.assert_allclose(fh.lyapunov_condition(network, y, "2"), 2 * (Lam / tau).min(), rtol=1e-12)
+    h = 1e-5
+    near = np.array([y[0] - h * f / tau, y[0] + h * f / tau])
+    slope = np.subtract(*fh.energy(network, near, "2")) / (2 * h)
+    assert slope == pytest.approx(-(f * Lam / tau) @ f, rel=1e-6)
+
+
 def test_c42_the_numerical_abscissa_decides_and_the_spectrum_does_not():
     W = np.array([[-1.0, 10.0], [0.0, -1.0]])
     assert fh.numerical_abscissa(W) == pytest.approx(4.0)
