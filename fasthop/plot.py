@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-_DASHES = ("--", ":", "-.")
+_DASHES: tuple[Any, ...] = ("--", "-.", (0, (6, 2, 1, 2, 1, 2)))
 
 #: Entries of a legend at most.
 _NAMED = 12
@@ -40,13 +40,15 @@ def lines(
     title: str,
     marks: Mapping[str, float] = {},
     below: tuple[str, str] | None = None,
+    beside: tuple[str, str] | None = None,
 ) -> None:
     """Draw column `y` over column `x`, one line for each combination of the columns `by`, with its interval as a band.
 
     `marks` are places on the x axis that theory names, each a dashed line; `below` is a column and the label of an axis
-    for a second panel. The legend names as many lines and marks as there is room for. Where `y` is 0 or 1 in every
-    realisation there is no spread to draw; the table has the conservative bound. A positive `x` that spans more than
-    WIDE stands on a logarithmic axis.
+    for a second panel; `beside` is a column and what it is, a thin dotted line for each line of the first panel. The
+    legend names as many lines and marks as there is room for. Where `y` is 0 or 1 in every realisation there is no
+    spread to draw; the table has the conservative bound. A positive `x` that spans more than WIDE stands on a
+    logarithmic axis.
     """
     figure = Figure(figsize=(7.6, 4.2 if below is None else 6.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -58,6 +60,10 @@ def lines(
             _line(axes, group.sort_values(x), x, name, label, index, len(groups))
         axes.grid(alpha=0.25, linewidth=0.6)
     top = panels[0]
+    if beside is not None:
+        for index, (_, group) in enumerate(groups):
+            ordered = group.sort_values(x)
+            top.plot(ordered[x], ordered[beside[0]], ":", linewidth=1, color=COLOURS[index % len(COLOURS)])
     for index, (label, place) in enumerate(marks.items()):
         top.axvline(place, color="0.35", linewidth=1, linestyle=_DASHES[index % len(_DASHES)], label=label)
     top.set(ylabel=y_label, ylim=(-0.03, 1.03))
@@ -69,7 +75,8 @@ def lines(
         panels[-1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panels[-1].xaxis.set_major_formatter("{x:g}")
         panels[-1].xaxis.set_minor_formatter(NullFormatter())
-    top.set_title(f"{title}\nbands: 95 % intervals over realisations", fontsize="medium")
+    dotted = "" if beside is None else f"; dotted: {beside[1]}"
+    top.set_title(f"{title}\nbands: 95 % intervals over realisations{dotted}", fontsize="medium")
     if marks or any(label for label, _ in groups):
         handles, labels = top.get_legend_handles_labels()
         hidden = len(labels) - _NAMED

@@ -12,12 +12,13 @@ import pandas as pd
 import pyarrow as pa
 
 from fasthop.activations import Tanh, as_activation
+from fasthop.discrete import Rule
 from fasthop.ensemble import METHODS, Ends, settle
 from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
-from fasthop.experiments.recall import OUTCOMES, Recall, classify
+from fasthop.experiments.recall import OUTCOMES, Recall, classify, direction_of, overlap_of
 from fasthop.memory import Memory
-from fasthop.statistics import t_interval, with_undecided
+from fasthop.statistics import over_realisations, t_interval, with_undecided
 
 #: Numbers in the weights and states of one chunk: 2²⁵ float64 are 256 MiB.
 _CHUNK = 2**25
@@ -96,6 +97,7 @@ SCHEMA = pa.schema(
             ("dt", pa.float64()),
             ("cues", pa.int64()),
             *[(name, pa.int64()) for name in (*OUTCOMES, *CRITERIA)],
+            ("discrete", pa.int64()),
             ("sign_overlap_sum", pa.float64()),
             ("sign_overlap_square_sum", pa.float64()),
             ("overlap_sum", pa.float64()),
@@ -157,6 +159,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     activation = as_activation(task["activation"])
     there = stored.store(task, realisations, seed)
     stages = _stages(task, there.memory)
+    discrete = [stored.discrete_rule(task, there, index) for index in range(len(realisations))]
 
     rows_of = len(realisations)
     columns: dict[str, np.ndarray | list[Any]] = {name: [task[name]] * rows_of for name in _PLAIN}
@@ -170,19 +173,24 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
         "pattern_file": [task["pattern_file"] or ""] * rows_of,
         "realisation": np.array(realisations),
         "rank": there.rank,
-        "fixed_patterns": stored.count_fixed(task, there),
+        "fixed_patterns": np.array([rule.fixed(xi).sum() for rule, xi in zip(discrete, there.patterns, strict=True)]),
         "cues": np.full(rows_of, task["cues"]),
     }
     sums: dict[str, np.ndarray] = {}
     for first in range(0, task["cues"], _turn(task)):
         numbers = range(first, min(first + _turn(task), task["cues"]))
-        starts = there.start(stored.draw_cues(task, there.patterns, numbers, realisations, seed))
-        ends, steps, time = _settle(task, stages, starts)
-        which = np.array(numbers) % patterns
-        recall = classify(
-            ends.kind, there.outputs(ends.state), there.patterns, which, task["criterion"], task["bias"] != 0
+        cues = stored.draw_cues(task, there.patterns, numbers, realisations, seed)
+        ends, steps, time = _settle(task, stages, there.start(cues))
+        which, biased = np.array(numbers) % patterns, task["bias"] != 0
+        recall = classify(ends.kind, there.outputs(ends.state), there.patterns, which, task["criterion"], biased)
+        counts = _sums(recall, steps, time)
+        counts["discrete"] = np.array(
+            [
+                _retrieved(rule, of_rule, xi[which], task["criterion"], biased)
+                for rule, of_rule, xi in zip(discrete, cues, there.patterns, strict=True)
+            ]
         )
-        for name, values in _sums(recall, steps, time).items():
+        for name, values in counts.items():
             sums[name] = sums.get(name, 0) + values
         columns["dt"] = np.broadcast_to(ends.dt, rows_of)
     return columns | sums
@@ -223,6 +231,13 @@ def _sums(recall: Recall, steps: np.ndarray, time: np.ndarray) -> dict[str, np.n
     return found | {"steps_sum": steps.sum(axis=1), "time_sum": _exact_sums(time)}
 
 
+def _retrieved(rule: Rule, cues: np.ndarray, targets: np.ndarray, least: float, biased: bool) -> int:
+    """Count the cues of one realisation that a discrete rule brings to their patterns."""
+    states, done = rule.settle(cues)
+    own = overlap_of(direction_of(states, targets), targets, biased)
+    return int((done & (own >= least)).sum())
+
+
 def _exact_sums(values: np.ndarray) -> np.ndarray:
     """Sum over cues so that the result does not depend on how numpy groups an axis."""
     return np.array([math.fsum(row) for row in values])
@@ -233,10 +248,12 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
     Rates are of pooled counts; `…_low` and `…_high` are 95 % intervals over realisations that hold however the
     unsettled cues would have ended (`with_undecided`). `retrieved_worst` and `retrieved_best` count the unsettled cues
-    as failures and as successes. `fixed` is the share of patterns that one synchronous step leaves, `all_fixed` the
-    share of realisations in which it leaves all of them. `sign_overlap`, `overlap` and `retrieval_time` are means over
-    retrieved cues, NaN where there are none, the last with the 95 % interval of a ratio estimator over realisations
-    (Cochran, Sampling Techniques, 1977, chapter 6); `time` is that over all cues.
+    as failures and as successes. `discrete` is the share of the same cues that the discrete rule retrieves, by the same
+    overlap: neurons of ±1 that are set one after the other, or steps of attention; `fixed` that of the patterns which
+    one of its steps leaves, `all_fixed` the share of realisations in which it leaves all of them. `sign_overlap`,
+    `overlap` and `retrieval_time` are means over retrieved cues, NaN where there are none, the last with the 95 %
+    interval of a ratio estimator over realisations (Cochran, Sampling Techniques, 1977, chapter 6); `time` is that over
+    all cues.
     """
     columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
@@ -247,6 +264,8 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
         for name in ("retrieved", *CRITERIA):
             row[name] = group[name].sum() / cues
             row[f"{name}_low"], row[f"{name}_high"] = with_undecided(group[name], group["unsettled"], group["cues"])
+        row["discrete"] = group["discrete"].sum() / cues
+        row["discrete_low"], row["discrete_high"] = over_realisations(group["discrete"], group["cues"])
         row |= {name: group[name].sum() / cues for name in OUTCOMES[1:]}
         row["retrieved_worst"] = retrieved / cues
         row["retrieved_best"] = (retrieved + group["unsettled"].sum()) / cues
@@ -290,7 +309,8 @@ _AXES = {
 def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the retrieved share and the time to retrieve over what has most values, a line for each combination else.
 
-    Over the load the capacities at N → ∞ stand beside it, for Hebb's rule without its diagonal.
+    Dotted is the share that the discrete rule retrieves. Over the load the capacities at N → ∞ stand beside it, for
+    Hebb's rule without its diagonal.
     """
     from fasthop.plot import describe, lines
 
@@ -315,6 +335,7 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
         y_label=f"cues retrieved (overlap ≥ {summary['criterion'].iloc[0]:g})",
         title=describe({name: summary[name].iloc[0] for name in fixed if name not in by}),
         marks=_theory(summary) if axis == "load" else {},
+        beside=("discrete", "the discrete rule"),
         **time,
     )
 

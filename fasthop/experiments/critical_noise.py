@@ -27,7 +27,7 @@ def critical_noise(
     noise : str
         "flip", the flipped share of a cue, or "flips", "sigma", "hidden", "hidden_last".
     column : str
-        The criterion: "retrieved", "exact", "few_errors" or "close".
+        The criterion: "retrieved", "exact", "few_errors" or "close"; or "discrete", by the discrete rule.
     draws : int
         Resamples.
     seed : int

@@ -19,14 +19,16 @@ def half_capacity(frame: pd.DataFrame, column: str = "retrieved", *, draws: int 
     """Return the load P½/N at which half of the cues are retrieved, for every other combination of parameters.
 
     A logistic curve 1/(1 + exp((α − α½)/w)) is fitted by maximum likelihood to the loads around the drop. The error is
-    that of a bootstrap over realisations, which keeps the realisations that loads share together.
+    that of a bootstrap over realisations, which keeps the realisations that loads share together. Where the drop is as
+    wide as the load at its middle it is steeper on the left than on the right, and loads far from the middle shift the
+    fit: give it loads near P½ alone.
 
     Parameters
     ----------
     frame : DataFrame
         Rows of a capacity sweep, as `read` gives them.
     column : str
-        The criterion: "retrieved", "exact", "few_errors" or "close".
+        The criterion: "retrieved", "exact", "few_errors" or "close"; or "discrete", by the discrete rule.
     draws : int
         Resamples.
     seed : int

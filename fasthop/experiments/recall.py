@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-#: A state is alive where the mean of |g| is at least the first number and |g| is at least the second on the third of
-#: the neurons; otherwise it has collapsed towards zero, and the signs that are left of it are no memory.
-ALIVE = (0.5, 0.1, 0.99)
+#: A state is alive where the mean of |g| is at least the first number and |g| is below the second on at most one neuron
+#: in so many as the third, or on one; otherwise it has collapsed towards zero, and the signs that are left of it are no
+#: memory.
+ALIVE = (0.5, 0.1, 100)
 
 #: Share of wrong signs up to which there are few.
 FEW_ERRORS = 0.02
@@ -102,11 +103,11 @@ def classify(
     """
     target, direction = xi[:, which], direction_of(g, xi)
     size = np.abs(g)
-    mean, floor, share = ALIVE
+    mean, floor, one_in = ALIVE
     settled = kind == "settled"
     alive = settled & (size.mean(axis=-1) >= mean)
     if (np.abs(xi) == 1).all():
-        alive &= (size >= floor).mean(axis=-1) >= share
+        alive &= (size < floor).sum(axis=-1) <= max(1, size.shape[-1] // one_in)
     own = overlap_of(direction, target, biased)
     wrong = np.mean(np.sign(g) != np.sign(target), axis=-1)
     outcome = np.where(settled, "collapsed", kind).astype(object)

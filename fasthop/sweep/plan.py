@@ -18,10 +18,10 @@ from fasthop.sweep.spec import Spec
 STREAM_VERSION = 1
 
 #: Raised when the same random numbers give other rows, be it in the last bit: kernels, default steps, criteria.
-KERNEL_VERSION = 3
+KERNEL_VERSION = 4
 
 #: Raised when the columns of a table change. No part of a task's name: it is the form of its numbers, not the numbers.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 class TaskPlan(NamedTuple):

@@ -11,12 +11,12 @@ import numpy as np
 
 from fasthop import inputs
 from fasthop.activations import as_activation, spelled_out
+from fasthop.discrete import Attention, Energy, Rule, Signs
 from fasthop.experiments.experiment import Field, Task
 from fasthop.experiments.stored.patterns import choice, draw_patterns, size_of
 from fasthop.learning import covariance, hebb, maximal_stability, projector, storkey
 from fasthop.memory import Memory
 from fasthop.models import dense_associative_memory, exponential_memory, softmax_memory
-from fasthop.one_step import fixed_by_attention, fixed_by_energy, fixed_by_sign
 from fasthop.synapses import dilute, dilute_one_way, quantise
 
 #: Rules that make one matrix of couplings between the neurons.
@@ -248,22 +248,20 @@ def width_of(task: Task) -> int:
     return neurons + patterns if task["rule"] in GROUPED else neurons
 
 
-def count_fixed(task: Task, stored: Stored) -> np.ndarray:
-    """Count the patterns that one step of the discrete rule of the same name leaves, shape (R,).
+def discrete_rule(task: Task, stored: Stored, index: int) -> Rule:
+    """Return the discrete rule of the same name for the neurons of one realisation.
 
-    A synchronous step of signs for couplings, a flip of one neuron for dense and exponential memories, a step of
-    attention for softmax.
+    Signs of fields for couplings, the lower energy for dense and exponential memories, attention for softmax.
     """
+    xi, n, b = stored.patterns[index], stored.patterns.shape[2], -task["threshold"]
     if task["rule"] not in GROUPED:
-        W = stored.memory.W.astype(np.float64)
-        return np.asarray(fixed_by_sign(W, stored.memory.b, stored.patterns).sum(axis=1))
-    n = stored.patterns.shape[2]
-    discrete: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "dense": partial(fixed_by_energy, partial(_whole_power, power=task["power"], rectified=task["rectified"])),
-        "exponential": partial(fixed_by_energy, lambda overlap: np.exp(overlap - n)),
-        "softmax": partial(fixed_by_attention, task["memory_gain"]),
+        return Signs(stored.memory.W[index].astype(np.float64), stored.memory.b[index].astype(np.float64))
+    discrete: dict[str, Callable[[], Rule]] = {
+        "dense": lambda: Energy(partial(_whole_power, power=task["power"], rectified=task["rectified"]), xi, b),
+        "exponential": lambda: Energy(lambda overlap: np.exp(overlap - n), xi, b),
+        "softmax": lambda: Attention(task["memory_gain"], xi, b),
     }
-    return np.array([discrete[task["rule"]](xi).sum() for xi in stored.patterns])
+    return discrete[task["rule"]]()
 
 
 def _whole_power(overlap: np.ndarray, *, power: int, rectified: bool) -> np.ndarray:
