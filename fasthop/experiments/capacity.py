@@ -159,7 +159,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     activation = as_activation(task["activation"])
     there = stored.store(task, realisations, seed)
     stages = _stages(task, there.memory)
-    discrete = [stored.discrete_rule(task, there, index) for index in range(len(realisations))]
+    discrete = stored.discrete_rules(task, there)
 
     rows_of = len(realisations)
     columns: dict[str, np.ndarray | list[Any]] = {name: [task[name]] * rows_of for name in _PLAIN}

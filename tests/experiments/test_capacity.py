@@ -454,7 +454,8 @@ def test_clipped_and_diluted_memories_hold_less():
 
 
 def count_fixed(chosen, there):
-    return [stored.discrete_rule(chosen, there, index).fixed(xi).sum() for index, xi in enumerate(there.patterns)]
+    rules = stored.discrete_rules(chosen, there)
+    return [rule.fixed(xi).sum() for rule, xi in zip(rules, there.patterns, strict=True)]
 
 
 def single_flips(F, xi):

@@ -6,7 +6,7 @@ from fasthop.experiments.experiment import Task
 from fasthop.experiments.stored import cues, memories, patterns
 from fasthop.experiments.stored.columns import columns_of, values_of
 from fasthop.experiments.stored.cues import NOISES, draw_cues
-from fasthop.experiments.stored.memories import COUPLED, GROUPED, RULES, Stored, discrete_rule, store, width_of
+from fasthop.experiments.stored.memories import COUPLED, GROUPED, RULES, Stored, discrete_rules, store, width_of
 from fasthop.experiments.stored.patterns import Size, draw_patterns, size_of
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "Size",
     "Stored",
     "columns_of",
-    "discrete_rule",
+    "discrete_rules",
     "draw_cues",
     "draw_patterns",
     "memory_problems",

@@ -248,20 +248,21 @@ def width_of(task: Task) -> int:
     return neurons + patterns if task["rule"] in GROUPED else neurons
 
 
-def discrete_rule(task: Task, stored: Stored, index: int) -> Rule:
-    """Return the discrete rule of the same name for the neurons of one realisation.
+def discrete_rules(task: Task, stored: Stored) -> list[Rule]:
+    """Return the discrete rules of the same name for the neurons of the patterns, of every realisation.
 
     Signs of fields for couplings, the lower energy for dense and exponential memories, attention for softmax.
     """
-    xi, n, b = stored.patterns[index], stored.patterns.shape[2], -task["threshold"]
     if task["rule"] not in GROUPED:
-        return Signs(stored.memory.W[index].astype(np.float64), stored.memory.b[index].astype(np.float64))
-    discrete: dict[str, Callable[[], Rule]] = {
-        "dense": lambda: Energy(partial(_whole_power, power=task["power"], rectified=task["rectified"]), xi, b),
-        "exponential": lambda: Energy(lambda overlap: np.exp(overlap - n), xi, b),
-        "softmax": lambda: Attention(task["memory_gain"], xi, b),
+        return [*map(Signs, *(np.asarray(part, np.float64) for part in (stored.memory.W, stored.memory.b)))]
+    n, b = stored.patterns.shape[2], -task["threshold"]
+    power = partial(_whole_power, power=task["power"], rectified=task["rectified"])
+    make: dict[str, Callable[[np.ndarray], Rule]] = {
+        "dense": lambda xi: Energy(power, xi, b),
+        "exponential": lambda xi: Energy(lambda overlap: np.exp(overlap - n), xi, b),
+        "softmax": lambda xi: Attention(task["memory_gain"], xi, b),
     }
-    return discrete[task["rule"]]()
+    return [make[task["rule"]](xi) for xi in stored.patterns]
 
 
 def _whole_power(overlap: np.ndarray, *, power: int, rectified: bool) -> np.ndarray:
