@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 
+from fasthop.derivatives import residual
+from fasthop.energies import energy
 from fasthop.files import shipped
+from fasthop.memory import Memory
 from fasthop.sweep.read import read
 from fasthop.sweep.run import run
 
@@ -15,11 +20,26 @@ from fasthop.sweep.run import run
 def main(out: Path) -> None:
     """Run the three specs into folders below `out` and print what came out."""
     began = time.perf_counter()
-    for name, tell in (("digits", _digits), ("capacity", _capacity), ("basins", _basins)):
-        run(shipped(f"specs/{name}.toml"), out / name)
-        print(f"{tell(read(out / name, summary=True))}\n  → {out / name}\n", flush=True)
+    # On a new machine compiling takes most of the time, and Numba compiles one kernel at a time in a process. What the
+    # second process has not finished when it is needed, this one compiles itself.
+    command = [sys.executable, "-c", f"from {__name__} import compile_ahead; compile_ahead()"]
+    ahead = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for name, tell in (("digits", _digits), ("capacity", _capacity), ("basins", _basins)):
+            run(shipped(f"specs/{name}.toml"), out / name)
+            print(f"{tell(read(out / name, summary=True))}\n  → {out / name}\n", flush=True)
+    finally:
+        ahead.kill()
+        ahead.wait()
     took = time.perf_counter() - began
     print(f"{took:.1f} s. Tables are Parquet, pictures PNG. To see the rows: fasthop read {out / 'digits'}", flush=True)
+
+
+def compile_ahead() -> None:
+    """Compile what the last of the three tables needs beside trajectories, or find it compiled."""
+    memory, states = Memory([[0.0]]), [[0.0]]
+    energy(memory, states)
+    residual(memory, states)
 
 
 def _digits(summary: pd.DataFrame) -> str:
