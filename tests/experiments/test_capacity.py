@@ -234,14 +234,16 @@ def test_memory_does_not_grow_with_the_cues():
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "covariance"])
-def test_every_rule_recalls_a_light_load(rule):
-    assert rate("retrieved", rule=rule, neurons=100, patterns=5) > 0.97
+@pytest.mark.parametrize("column", ["retrieved", "discrete"])
+def test_every_rule_recalls_a_light_load(rule, column):
+    assert rate(column, rule=rule, neurons=100, patterns=5) > 0.97
 
 
 def test_biased_patterns_need_the_covariance_rule():
     biased = {"neurons": 200, "patterns": 10, "bias": 0.5, "flip": 0.05}
-    assert rate("retrieved", **biased, rule="covariance") > 0.9
-    assert rate("retrieved", **biased, rule="hebb") < 0.5
+    for column in ("retrieved", "discrete"):
+        assert rate(column, **biased, rule="covariance") > 0.9
+        assert rate(column, **biased, rule="hebb") < 0.5
     # The bias makes the field at a single stored pattern that pattern.
     one = task(rule="covariance", neurons=50, patterns=1, bias=0.4, self_coupling=True)
     xi = fh.random_patterns(1, 50, bias=0.4, seed=1)[None]
@@ -532,8 +534,10 @@ def test_softmax_memories_recall_patterns_of_the_sphere():
     easy = sphere | {"memory_gain": 1.0, "patterns": 100, "flip": 0.0, "sigma": 0.5}
     assert rate("retrieved", **easy) > 0.95
     assert rate("close", **easy) > 0.95
+    assert rate("discrete", **easy) > 0.95
     # A low gain averages over the patterns.
-    assert rate("retrieved", **easy | {"memory_gain": 0.05}) < 0.05
+    for column in ("retrieved", "discrete"):
+        assert rate(column, **easy | {"memory_gain": 0.05}) < 0.05
 
 
 # --- sparse patterns, annealing, gains -------------------------------------------------------------------------------
