@@ -319,9 +319,10 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     said = "load" if axis == "neurons" and summary["patterns"].nunique() == 1 else "patterns"
     told = [name for name in PARAMETERS if name not in (axis, said)]
     by = [name for name in told if summary[name].nunique() > 1]
-    fixed = [name for name in ("pattern_kind", "neurons", "load", "rule", "beta", *stored.NOISES) if name in told]
+    names = ["pattern_kind", "neurons", "load", "rule", *(["power"] if (summary["rule"] == "dense").all() else [])]
     # The identity has no gain, and a cue one kind of noise at most.
-    fixed = [name for name in fixed if name not in ("beta", *stored.NOISES) or summary[name].iloc[0]]
+    names += [name for name in ("beta", *stored.NOISES) if summary[name].iloc[0]]
+    fixed = [name for name in names if name in told]
     time = {}
     if summary["retrieval_time"].notna().any():
         time = {"below": ("retrieval_time", "mean time to retrieve / τ")}

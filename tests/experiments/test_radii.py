@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import integrate, optimize
+from scipy import integrate, optimize, stats
 
 import fasthop as fh
 from fasthop import inputs
@@ -41,6 +41,19 @@ def test_random_rays_leave_later_than_those_aimed_at_other_patterns():
     assert summary.loc["memory", "q50"] < 1.0 < summary.loc["random", "q50"]
     assert summary.loc["random", "censored"] > summary.loc["memory", "censored"]
     assert (summary["verified"] > 0.9).all()
+
+
+def test_the_mean_radius_counts_rays_that_never_leave_at_the_bound():
+    rows = pd.DataFrame(radii.rows(task(bound=3.0, patterns=5, rays=20), range(4), 3))
+    rays = rows[rows["direction"] == "random"]
+    assert 0 < rays["censored"].sum() < len(rays)
+    cut = np.where(rays["censored"], 3.0, rays["lower"] / np.sqrt(60))
+    row = radii.summarise(rows).set_index("direction").loc["random"]
+    assert row["mean"] == pytest.approx(cut.mean(), rel=1e-12)
+    assert (rays.groupby("realisation").size() == 40).all()
+    each = pd.Series(cut).groupby(rays["realisation"].to_numpy()).mean()
+    low, high = stats.t.interval(0.95, 3, each.mean(), each.std() / 2)
+    assert (row["mean_low"], row["mean_high"]) == pytest.approx((low, high), rel=1e-12)
 
 
 def test_a_realisation_does_not_depend_on_its_chunk_and_one_without_memories_has_a_row():

@@ -85,6 +85,18 @@ def test_halves_and_what_is_said_of_them():
         assert theory < row.half
 
 
+def test_dense_memories_hold_nearly_what_the_discrete_rule_holds():
+    """About .087 N² patterns at every size, by both."""
+    graded, discrete = (pd.read_parquet(DATA / "reference" / f"dense{name}_half.parquet") for name in ("", "_discrete"))
+    text = (DATA / "reference" / "README.md").read_text(encoding="utf-8")
+    assert graded["neurons"].tolist() == discrete["neurons"].tolist() == [32, 64, 128]
+    for ours, theirs in zip(graded.itertuples(), discrete.itertuples(), strict=True):
+        assert ours.half / ours.neurons == pytest.approx(0.087, abs=0.006)
+        assert ours.half == pytest.approx(theirs.half, rel=0.05)
+        for row in (ours, theirs):
+            assert f"{row.half / row.neurons:.4f}"[1:] in text
+
+
 def test_retrieved_patterns_overlap_as_the_theory_says():
     found = pd.read_parquet(DATA / "reference" / "hebb_overlaps.parquet")
     assert sorted(set(found["neurons"])) == [800, 1600]
