@@ -502,6 +502,20 @@ def test_fixed_patterns_of_softmax_memories_are_those_of_one_step_of_attention()
     assert 0 < sum(due) < 100
 
 
+@pytest.mark.parametrize("neurons", [1300, 1600])
+def test_the_discrete_rule_of_exponential_memories_knows_cues_far_from_their_patterns(neurons):
+    """e^(ξ·σ − N) is 0 in floating point at their overlap of .3 N, and infinite at N without the −N."""
+    far = {"rule": "exponential", "neurons": neurons, "patterns": 20, "cues": 20, "flips": neurons * 35 // 100}
+    chosen = task(**far, flip=0.0)
+    there = stored.store(chosen, [0], 1)
+    cues = stored.draw_cues(chosen, there.patterns, range(20), [0], 1)
+    [rule] = stored.discrete_rules(chosen, there)
+    states, done = rule.settle(cues[0])
+    assert done.all()
+    np.testing.assert_array_equal(states, there.patterns[0])
+    assert rule.fixed(there.patterns[0]).all()
+
+
 def test_a_dense_memory_starts_its_memory_neurons_where_the_cue_drives_them():
     there = stored.store(task(rule="dense", threshold=0.25, patterns=30), range(2), 1)
     cues = fh.flip(there.patterns, 0.1, seed=1, realisations=range(2))

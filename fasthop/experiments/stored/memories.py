@@ -257,9 +257,11 @@ def discrete_rules(task: Task, stored: Stored) -> list[Rule]:
         return [*map(Signs, *(np.asarray(part, np.float64) for part in (stored.memory.W, stored.memory.b)))]
     n, b = stored.patterns.shape[2], -task["threshold"]
     power = partial(_whole_power, power=task["power"], rectified=task["rectified"])
+    # Any factor will do: the one that keeps most overlaps from 0 and all of them from infinity.
+    middle = max(n / 2, n - 700)
     make: dict[str, Callable[[np.ndarray], Rule]] = {
         "dense": lambda xi: Energy(power, xi, b),
-        "exponential": lambda xi: Energy(lambda overlap: np.exp(overlap - n), xi, b),
+        "exponential": lambda xi: Energy(lambda overlap: np.exp(overlap - middle), xi, b),
         "softmax": lambda xi: Attention(task["memory_gain"], xi, b),
     }
     return [make[task["rule"]](xi) for xi in stored.patterns]
