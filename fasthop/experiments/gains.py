@@ -16,12 +16,15 @@ def capacity_by_gain(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return P½/N of every size and gain, and its limit for large N at every gain beside α_c of the mean-field theory.
 
+    The gain ∞ is the discrete rule from the same cues, at all loads of all gains together; it is left out where these
+    do not reach its capacity at three sizes.
+
     Parameters
     ----------
     frame : DataFrame
         Rows of a capacity sweep over sizes (at least three) and gains, as `read` gives them.
     column : str
-        The criterion, as in `half_capacity`.
+        The criterion, as in `half_capacity`; the discrete rule is there for the overlap, "retrieved", alone.
     draws, seed : int
         Of the bootstrap.
 
@@ -39,11 +42,16 @@ def capacity_by_gain(
     ValueError
         Where a gain has fewer than three sizes at which the rate crosses one half.
     """
+    if column == "retrieved":
+        frame = pd.concat([frame, frame.assign(beta=np.inf, retrieved=frame["discrete"])], ignore_index=True)
     sizes = half_capacity(frame, column, draws=draws, seed=seed)
     rows = []
     for beta in np.unique(sizes["beta"]).tolist():
         group = sizes[sizes["beta"] == beta]
         group = group[np.isfinite(group["half"]) & (group["half_se"] > 0)].sort_values("neurons")
+        if np.isinf(beta) and len(group) < 3:
+            sizes = sizes[np.isfinite(sizes["beta"])]
+            continue
         if group["neurons"].nunique() < 3 or group["neurons"].duplicated().any():
             got = ", ".join(map(str, group["neurons"])) or "none"
             due = "at least three sizes, each in one way, whose rate crosses one half"
@@ -79,7 +87,13 @@ def plot_capacity_by_gain(sizes: pd.DataFrame, gains: pd.DataFrame, path: str | 
     from fasthop.plot import COLOURS, MARKERS, figure_of, save
 
     figure, axes = figure_of(6.4, 4.4)
-    span = np.geomspace(min(1.3, gains["beta"].min()), gains["beta"].max() * 1.3, 50)
+    finite = gains["beta"][np.isfinite(gains["beta"])]
+    span = np.geomspace(min(1.3, finite.min()), finite.max() * 1.3, 50)
+    end = finite.max() * 2  # where ∞ stands
+
+    def place(betas: pd.Series) -> pd.Series:
+        return betas.where(np.isfinite(betas), end)
+
     theory = [hebb_capacity(beta) for beta in span.tolist()]
     axes.plot(span, theory, color="black", linewidth=1.4, label="mean field (Shiino, Fukai 1992)")
     sharp = "β = ∞ (Amit, Gutfreund, Sompolinsky 1985)"
@@ -87,7 +101,7 @@ def plot_capacity_by_gain(sizes: pd.DataFrame, gains: pd.DataFrame, path: str | 
     for index, (neurons, group) in enumerate(sizes.groupby("neurons")):
         group = group.sort_values("beta")
         axes.errorbar(
-            group["beta"],
+            place(group["beta"]),
             group["half"],
             yerr=1.96 * group["half_se"],
             color=COLOURS[index],
@@ -100,7 +114,7 @@ def plot_capacity_by_gain(sizes: pd.DataFrame, gains: pd.DataFrame, path: str | 
         )
     reach = [gains["limit"] - gains["limit_low"], gains["limit_high"] - gains["limit"]]
     axes.errorbar(
-        gains["beta"],
+        place(gains["beta"]),
         gains["limit"],
         yerr=reach,
         color="black",
@@ -111,9 +125,9 @@ def plot_capacity_by_gain(sizes: pd.DataFrame, gains: pd.DataFrame, path: str | 
         capsize=4,
         label="extrapolated, exponents ½ … 1",
     )
-    ticks = gains["beta"].tolist()
+    names = [f"{beta:g}" if np.isfinite(beta) else "discrete" for beta in gains["beta"].tolist()]
     axes.set(xscale="log", xlabel="gain β of tanh(βy)", ylabel="capacity α = P/N", ylim=(0, None))
-    axes.set_xticks(ticks, [f"{beta:g}" for beta in ticks])
+    axes.set_xticks(place(gains["beta"]), names)
     axes.minorticks_off()
     axes.set_title("Hebb's rule without diagonal, clean cues; bars: 95 %", fontsize="medium")
     axes.legend(frameon=False, fontsize="small", loc="lower right")

@@ -10,26 +10,26 @@ from fasthop.experiments.capacity import PARAMETERS
 
 
 def made_up(gains, sizes, *, excess=2.0, realisations=30, seed=0):
-    """Rows whose share retrieved is a logistic curve around α_c(β) + excess · α_c N^{−2/3}."""
+    """Rows whose share retrieved is a logistic curve around α_c(β) (1 + 5 excess N^{−2/3}), β = ∞ for `discrete`."""
     rng = np.random.default_rng(seed)
     rows = []
     for beta in gains:
-        theory = fh.hebb_capacity(beta)
         for n in sizes:
-            half = theory * (1 + excess * n ** (-2 / 3) * 5)
+            half, sharp = (fh.hebb_capacity(gain) * (1 + excess * n ** (-2 / 3) * 5) for gain in (beta, np.inf))
             for load in half * np.linspace(0.8, 1.2, 9):
-                rate = special.expit((half - load) / (0.05 * half))
+                rate, discrete = (special.expit((middle - load) / (0.05 * middle)) for middle in (half, sharp))
                 for r in range(realisations):
                     task = {"neurons": n, "patterns": round(load * n), "load": load, "beta": beta, "realisation": r}
-                    rows.append(task | {"cues": 100, "retrieved": rng.binomial(100, rate)})
+                    counts = {"retrieved": rng.binomial(100, rate), "discrete": rng.binomial(100, discrete)}
+                    rows.append(task | {"cues": 100} | counts)
     constant = {name: 0 for name in PARAMETERS if name not in rows[0]}
     return pd.DataFrame(rows).assign(**constant)
 
 
 def test_limits_enclose_what_the_table_was_made_of(tmp_path):
     sizes, gains = fh.capacity_by_gain(made_up([2.0, 8.0, 32.0], [200, 400, 800]), draws=100)
-    assert len(sizes) == 9
-    assert gains["beta"].tolist() == [2, 8, 32]
+    assert len(sizes) == 12
+    assert gains["beta"].tolist() == [2, 8, 32, np.inf]
     for row in gains.itertuples():
         assert row.theory == fh.hebb_capacity(row.beta)
         assert row.limit_low < row.theory < row.limit_high
@@ -44,6 +44,18 @@ def test_an_excess_that_stays_is_seen():
     frame["load"] *= 1.1
     _, gains = fh.capacity_by_gain(frame, draws=100)
     assert gains["limit_low"][0] > gains["theory"][0]
+
+
+def test_the_discrete_rule_is_there_for_the_overlap_alone():
+    frame = made_up([8.0], [200, 400, 800]).assign(exact=lambda table: table["retrieved"])
+    _, gains = fh.capacity_by_gain(frame, "exact", draws=20)
+    assert gains["beta"].tolist() == [8]
+
+
+def test_loads_of_low_gains_alone_say_nothing_of_the_discrete_rule():
+    sizes, gains = fh.capacity_by_gain(made_up([1.5, 2.0], [200, 400, 800]), draws=20)
+    assert gains["beta"].tolist() == [1.5, 2]
+    assert sizes["beta"].unique().tolist() == [1.5, 2]
 
 
 def test_two_sizes_are_refused():
