@@ -133,11 +133,11 @@ class Attention(NamedTuple):
         after = np.empty(states.shape)
         rows = max(1, _AT_ONCE // len(self.patterns))
         for first in range(0, len(states), rows):
-            # No BLAS, whose last bits depend on how many rows are asked about together.
-            h = self.beta * np.einsum("cn,pn->cp", states[first : first + rows], self.patterns)
-            weight = np.exp(h - h.max(axis=1, keepdims=True))
-            weight /= weight.sum(axis=1, keepdims=True)
-            after[first : first + rows] = np.einsum("cp,pn->cn", weight, self.patterns) + self.b
+            with one_blas_thread():
+                h = self.beta * (states[first : first + rows] @ self.patterns.T)
+                weight = np.exp(h - h.max(axis=1, keepdims=True))
+                weight /= weight.sum(axis=1, keepdims=True)
+                after[first : first + rows] = weight @ self.patterns + self.b
         return after
 
     def fixed(self, patterns: np.ndarray) -> np.ndarray:
