@@ -72,7 +72,7 @@ def test_a_part_of_the_table_comes_out_again(name):
 
 
 def test_halves_and_what_is_said_of_them():
-    names = ("hebb_sizes_half", "hebb_large_half")
+    names = ("hebb_sizes_half", "hebb_large_half", "hebb_sizes_discrete_half")
     sizes = pd.concat([pd.read_parquet(DATA / "reference" / f"{name}.parquet") for name in names])
     text = (DATA / "reference" / "README.md").read_text(encoding="utf-8")
     for row in sizes.itertuples():
