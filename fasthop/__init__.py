@@ -69,6 +69,7 @@ _HOMES = {
         "bootstrap",
         "clopper_pearson",
         "over_realisations",
+        "ratio_interval",
         "t_interval",
         "wilson",
         "with_undecided",

@@ -54,8 +54,8 @@ class Signs(NamedTuple):
         state, done = np.sign(cues).astype(np.int64), np.empty(len(cues), bool)
         # Sums of N couplings that cancel leave their rounding errors.
         silence = np.finfo(float).eps * (len(self.b) * np.abs(self.W).max() + np.abs(self.b).max())
+        columns = np.ascontiguousarray(self.W.T)
         with all_threads():
-            columns = np.ascontiguousarray(self.W.T)
             discrete.settle_signs(columns, self.b, silence, _MOST, state, np.empty(state.shape), done)
         return state.astype(np.float64), done
 

@@ -17,6 +17,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+#: Of marks; dots are for what stands beside a line.
 _DASHES: tuple[Any, ...] = ("--", "-.", (0, (6, 2, 1, 2, 1, 2)))
 
 #: Entries of a legend at most.

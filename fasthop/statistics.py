@@ -76,16 +76,39 @@ def over_realisations(successes: Any, trials: Any = 1.0, level: float = 0.95) ->
     """
     k = np.asarray(successes, float)
     n = np.broadcast_to(np.asarray(trials, float), k.shape)
-    count, total = k.size, float(n.sum())
+    count = k.size
     if (k == 0).all() or (k == n).all():
         low, high = clopper_pearson(0 if (k == 0).all() else count, count, level)
         return float(low), float(high)
     if count == 1:
         return 0.0, 1.0
-    rate = float(k.sum()) / total
-    error = np.sqrt(count / (count - 1) * np.square(k - rate * n).sum()) / total
+    least, most = ratio_interval(k, n, level)
+    return max(least, 0.0), min(most, 1.0)
+
+
+def ratio_interval(sums: Any, sizes: Any, level: float = 0.95) -> tuple[float, float]:
+    """Return the t-interval of Σs/Σn over realisations; NaN where there is one alone, whose spread nobody knows.
+
+    Its variance is that of a ratio of means, linearised.
+
+    Parameters
+    ----------
+    sums, sizes : array_like, shape (R,)
+        s, of any numbers, and of how many of them, n; not all n may be 0. For rates `over_realisations` knows more.
+    level : float
+
+    Notes
+    -----
+    W. G. Cochran, Sampling Techniques, 3rd ed., 1977, section 6.3.
+    """
+    s, n = np.asarray(sums, float), np.asarray(sizes, float)
+    count, total = s.size, float(n.sum())
+    if count < 2:
+        return np.nan, np.nan
+    ratio = float(s.sum()) / total
+    error = np.sqrt(count / (count - 1) * np.square(s - ratio * n).sum()) / total
     half = float(special.stdtrit(count - 1, (1 + level) / 2) * error)
-    return max(rate - half, 0.0), min(rate + half, 1.0)
+    return ratio - half, ratio + half
 
 
 def t_interval(values: Any, level: float = 0.95) -> tuple[float, float]:

@@ -102,6 +102,10 @@ def test_a_misspelled_activation_is_one_sentence_and_no_folder(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_what_the_demo_compiles_ahead_is_there():
+    demo.compile_ahead()  # its own process is silent, and would fail unseen
+
+
 def test_the_demo_recalls_digits_and_finds_the_basins(tmp_path, capsys):
     demo.main(tmp_path)
     told = capsys.readouterr().out

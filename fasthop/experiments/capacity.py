@@ -18,7 +18,7 @@ from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import OUTCOMES, Recall, classify, direction_of, overlap_of
 from fasthop.memory import Memory
-from fasthop.statistics import over_realisations, t_interval, with_undecided
+from fasthop.statistics import over_realisations, ratio_interval, with_undecided
 
 #: Numbers in the weights and states of one chunk: 2²⁵ float64 are 256 MiB.
 _CHUNK = 2**25
@@ -177,11 +177,12 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
         "cues": np.full(rows_of, task["cues"]),
     }
     sums: dict[str, np.ndarray] = {}
+    biased = task["bias"] != 0
     for first in range(0, task["cues"], _turn(task)):
         numbers = range(first, min(first + _turn(task), task["cues"]))
         cues = stored.draw_cues(task, there.patterns, numbers, realisations, seed)
         ends, steps, time = _settle(task, stages, there.start(cues))
-        which, biased = np.array(numbers) % patterns, task["bias"] != 0
+        which = np.array(numbers) % patterns
         recall = classify(ends.kind, there.outputs(ends.state), there.patterns, which, task["criterion"], biased)
         counts = _sums(recall, steps, time)
         counts["discrete"] = np.array(
@@ -274,10 +275,10 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
         for name in ("sign_overlap", "overlap"):
             row[name] = group[f"{name}_sum"].sum() / retrieved if retrieved else np.nan
         row["time"] = group["time_sum"].sum() / cues
-        row["retrieval_time"] = mean = group["retrieval_time_sum"].sum() / retrieved if retrieved else np.nan
-        off = (group["retrieval_time_sum"] - mean * group["retrieved"]) / group["retrieved"].mean()
-        low, high = t_interval(off) if retrieved else (np.nan, np.nan)
-        row["retrieval_time_low"], row["retrieval_time_high"] = mean + low, mean + high
+        spent = group["retrieval_time_sum"]
+        row["retrieval_time"] = spent.sum() / retrieved if retrieved else np.nan
+        low, high = ratio_interval(spent, group["retrieved"]) if retrieved else (np.nan, np.nan)
+        row["retrieval_time_low"], row["retrieval_time_high"] = low, high
         summaries.append(row)
     return pd.DataFrame(summaries)
 

@@ -42,16 +42,15 @@ def capacity_by_gain(
     ValueError
         Where a gain has fewer than three sizes at which the rate crosses one half.
     """
-    if column == "retrieved":
-        frame = pd.concat([frame, frame.assign(beta=np.inf, retrieved=frame["discrete"])], ignore_index=True)
     sizes = half_capacity(frame, column, draws=draws, seed=seed)
+    if column == "retrieved":
+        sharp = half_capacity(frame.assign(beta=np.inf), "discrete", draws=draws, seed=seed)
+        if (sharp["half_se"] > 0).sum() >= 3:
+            sizes = pd.concat([sizes, sharp], ignore_index=True)
     rows = []
     for beta in np.unique(sizes["beta"]).tolist():
         group = sizes[sizes["beta"] == beta]
         group = group[np.isfinite(group["half"]) & (group["half_se"] > 0)].sort_values("neurons")
-        if np.isinf(beta) and len(group) < 3:
-            sizes = sizes[np.isfinite(sizes["beta"])]
-            continue
         if group["neurons"].nunique() < 3 or group["neurons"].duplicated().any():
             got = ", ".join(map(str, group["neurons"])) or "none"
             due = "at least three sizes, each in one way, whose rate crosses one half"

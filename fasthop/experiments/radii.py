@@ -17,7 +17,7 @@ from fasthop.experiments.recall import classify
 from fasthop.geometry.rays import MOST_RAYS, Rays, aimed, bounds, crossings, random_directions
 from fasthop.geometry.saddles import boundary_saddles
 from fasthop.states.stability import LARGE
-from fasthop.statistics import over_realisations, t_interval
+from fasthop.statistics import over_realisations, ratio_interval
 
 #: Numbers in the rays of one chunk: 2²² float64 are 32 MiB.
 _CHUNK = 2**22
@@ -255,14 +255,14 @@ def _pool(rays: pd.DataFrame) -> dict[str, Any]:
         lost = ("censored", "censored_low", "censored_high", "verified", "mean", "mean_low", "mean_high", "smallest")
         return {"count": 0} | dict.fromkeys((*lost, *names, "q50_low", "q50_high", "overlap"), np.nan)
     radius = np.array(rays["lower"] / np.sqrt(rays["neurons"]), np.float64)
-    mean, owner = radius.mean(), np.unique(rays["realisation"], return_inverse=True)[1]
-    off = np.bincount(owner, radius - mean) / np.bincount(owner).mean()
-    low, high = t_interval(off)
+    of_each = rays.assign(radius=radius).groupby("realisation")["radius"].agg(["sum", "size"])
+    low, high = ratio_interval(of_each["sum"], of_each["size"])
+    mean = radius.mean()
     radius[rays["censored"]] = np.inf
     totals = rays.groupby("realisation")["censored"].agg(["sum", "size"])
     row = {"count": len(rays), "censored": rays["censored"].mean()}
     row["censored_low"], row["censored_high"] = over_realisations(totals["sum"], totals["size"])
-    row |= {"verified": rays["verified"].mean(), "mean": mean, "mean_low": mean + low, "mean_high": mean + high}
+    row |= {"verified": rays["verified"].mean(), "mean": mean, "mean_low": low, "mean_high": high}
     row |= {"smallest": radius.min()}
     row |= {name: _quantile(radius, level) for name, level in zip(names, LEVELS, strict=True)}
     row["q50_low"], row["q50_high"] = _median_interval(radius, rays["realisation"].to_numpy())

@@ -16,19 +16,11 @@ from fasthop_kernels.lanes import wide_vectors
 
 
 @kernel
-def _add(change: float, column: Any, fields: Any) -> None:
-    """Add to the fields of all neurons what a change of one of them does."""
+def _add(change: Any, said: Any, heard: Any) -> None:
+    """Add what a change of one neuron does to the fields of all neurons, or to the overlaps with all patterns."""
     wide_vectors()
-    for i in range(fields.size):
-        fields[i] += change * column[i]
-
-
-@kernel
-def _shift(change: int, signs: Any, overlaps: Any) -> None:
-    """Add to the overlaps with all patterns what a change of one neuron does."""
-    wide_vectors()
-    for p in range(overlaps.size):
-        overlaps[p] += change * signs[p]
+    for i in range(heard.size):
+        heard[i] += change * said[i]
 
 
 @parallel_kernel
@@ -100,7 +92,7 @@ def settle_energies(signs: Any, gain: Any, bias: float, most: int, state: Any, o
         h[:] = neurons + 1  # the place of overlap 0 in `gain`
         for i in range(neurons):
             if sigma[i] != 0:
-                _shift(sigma[i], signs[i], h)
+                _add(sigma[i], signs[i], h)
         done[c] = False
         for _ in range(most):
             still = True
@@ -111,7 +103,7 @@ def settle_energies(signs: Any, gain: Any, bias: float, most: int, state: Any, o
                     margin += xi[p] * gain[h[p] - own * xi[p]]
                 wanted = np.int64(1 if margin > 0 else -1)
                 if margin != 0 and wanted != own:
-                    _shift(wanted - own, xi, h)
+                    _add(wanted - own, xi, h)
                     sigma[i] = wanted
                     still = False
             if still:

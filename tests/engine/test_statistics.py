@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fasthop.statistics import bootstrap, clopper_pearson, over_realisations, t_interval, wilson, with_undecided
+from fasthop.statistics import (
+    bootstrap,
+    clopper_pearson,
+    over_realisations,
+    ratio_interval,
+    t_interval,
+    wilson,
+    with_undecided,
+)
 
 
 @pytest.mark.parametrize("method", ["wilson", "exact"])
@@ -26,6 +34,18 @@ def test_the_t_interval_is_scipy_s():
     assert t_interval(values) == pytest.approx(stats.t.interval(0.95, 3, values.mean(), stats.sem(values)), abs=1e-12)
     assert t_interval([2.0, 2.0]) == (2.0, 2.0)
     assert np.isnan(t_interval([2.0])).all()
+
+
+def test_the_interval_of_a_ratio_is_that_of_a_mean_where_all_are_equal_in_number_and_covers_where_not():
+    values = np.array([1.0, 2.5, 2.0, 4.0])
+    assert ratio_interval(3 * values, np.full(4, 3)) == pytest.approx(t_interval(values), rel=1e-12)
+    assert np.isnan(ratio_interval([2.0], [1])).all()
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(2000):
+        sizes = rng.integers(5, 15, 30)
+        low, high = ratio_interval(sizes * rng.normal(7.0, 1.0, 30), sizes)
+        covered += low < 7 < high
+    assert covered / 2000 == pytest.approx(0.95, abs=0.015)
 
 
 def test_over_realisations_equals_the_t_interval():

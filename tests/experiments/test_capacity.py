@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import integrate
 
 import fasthop as fh
 import naive
@@ -525,6 +526,26 @@ def test_a_dense_memory_starts_its_memory_neurons_where_the_cue_drives_them():
     np.testing.assert_allclose(field[..., 40:], 0, atol=1e-13)
     np.testing.assert_allclose(there.outputs(starts), np.tanh(8 * cues), rtol=1e-14)
     np.testing.assert_array_equal(there.memory.b[:, :40], -0.25)
+
+
+def test_dense_memories_retrieve_what_scipy_retrieves():
+    """Near P½: of each clean cue LSODA finds the same end, be it the pattern or not."""
+    chosen = task(rule="dense", neurons=32, patterns=82, cues=20, flip=0.0, criterion=0.95, tolerance=1e-6, t_max=320.0)
+    rows = pd.DataFrame(capacity.rows(chosen, [0], 1))
+    xi = fh.random_patterns(82, 32, seed=1, realisations=[0])[0]
+    X, found = 32 ** (1 / 3 - 1) * xi, 0
+
+    def flow(_, y):
+        return np.concatenate([X.T @ y[32:] ** 2 - y[:32], X @ np.tanh(8 * y[:32]) - y[32:]])
+
+    for cue in xi[:20]:
+        start = np.concatenate([cue, X @ np.tanh(8 * cue)])
+        end = integrate.solve_ivp(flow, (0, 320), start, method="LSODA", rtol=1e-9, atol=1e-10).y[:32, -1]
+        g = np.abs(np.tanh(8 * end))
+        alive = g.mean() >= 0.5 and (g < 0.1).sum() <= 1
+        found += alive and np.mean(np.sign(end) * cue) >= 0.95
+    assert 4 < found < 16
+    assert rows["retrieved"].tolist() == [found]
 
 
 def test_dense_memories_hold_what_the_discrete_rule_holds():

@@ -254,15 +254,16 @@ def discrete_rules(task: Task, stored: Stored) -> list[Rule]:
     Signs of fields for couplings, the lower energy for dense and exponential memories, attention for softmax.
     """
     if task["rule"] not in GROUPED:
-        return [*map(Signs, *(np.asarray(part, np.float64) for part in (stored.memory.W, stored.memory.b)))]
-    n, b = stored.patterns.shape[2], -task["threshold"]
+        W, b = (np.asarray(part, np.float64) for part in (stored.memory.W, stored.memory.b))
+        return [Signs(*pair) for pair in zip(W, b, strict=True)]
+    n, theta = stored.patterns.shape[2], task["threshold"]
     power = partial(_whole_power, power=task["power"], rectified=task["rectified"])
     # Any factor will do: the one that keeps most overlaps from 0 and all of them from infinity.
     middle = max(n / 2, n - 700)
     make: dict[str, Callable[[np.ndarray], Rule]] = {
-        "dense": lambda xi: Energy(power, xi, b),
-        "exponential": lambda xi: Energy(lambda overlap: np.exp(overlap - middle), xi, b),
-        "softmax": lambda xi: Attention(task["memory_gain"], xi, b),
+        "dense": lambda xi: Energy(power, xi, -theta),
+        "exponential": lambda xi: Energy(lambda overlap: np.exp(overlap - middle), xi, -theta),
+        "softmax": lambda xi: Attention(task["memory_gain"], xi, -theta),
     }
     return [make[task["rule"]](xi) for xi in stored.patterns]
 
