@@ -25,9 +25,9 @@ def load_patterns(path: str | Path) -> np.ndarray:
     ----------
     path : path
         A `.npy` file of shape (P, N), or (P, …) for patterns that are images; a `.parquet` file with a row for each
-        pattern and a column for each neuron; or a folder of images of one size, taken in the order of their names.
-        Entries must be ±1, 0 and 1, or booleans, of which 0 and False become −1; a pixel is +1 where its grey is 128 of
-        255 or more.
+        pattern and a column for each neuron, or one column of lists; or a folder of images of one size, taken in the
+        order of their names. Entries must be ±1, 0 and 1, or booleans, of which 0 and False become −1; a pixel is +1
+        where its grey is 128 of 255 or more.
 
     Returns
     -------
@@ -139,10 +139,16 @@ def _read(reader: Callable[[Path], np.ndarray], place: Path) -> np.ndarray:
 
 
 def _from_npy(place: Path) -> np.ndarray:
-    return np.asarray(np.load(place, allow_pickle=False))
+    try:
+        return np.asarray(np.load(place, allow_pickle=False))
+    except ValueError as error:
+        if "Object arrays" in str(error):
+            raise ValueError("it holds Python objects, as rows of unequal length do, and must hold numbers") from None
+        raise
 
 
 def _from_parquet(place: Path) -> np.ndarray:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(place) as file:
@@ -150,7 +156,20 @@ def _from_parquet(place: Path) -> np.ndarray:
     nulls = [name for name in table.column_names if table[name].null_count]
     if nulls:
         raise ValueError(f"column {nulls[0]!r} has nulls")
-    return np.stack([column.to_numpy() for column in table.columns], axis=1) if table.num_columns else np.empty((0, 0))
+    if not table.num_columns:
+        return np.empty((0, 0))
+    columns, kind = [column.to_numpy() for column in table.columns], table.schema.types[0]
+    of_lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return _rows_of(columns[0]) if of_lists and len(columns) == 1 else np.stack(columns, axis=1)
+
+
+def _rows_of(lists: np.ndarray) -> np.ndarray:
+    """Return the array of which these are the rows."""
+    lengths = np.array([len(each) for each in lists])
+    if (lengths != lengths[:1]).any():
+        row = int(np.flatnonzero(lengths != lengths[0])[0])
+        raise ValueError(f"pattern 0 has {lengths[0]} entries and pattern {row} has {lengths[row]}, not one length")
+    return np.array(lists.tolist())
 
 
 def _images(folder: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -13,6 +15,11 @@ SIGNS = np.array([[1, -1, 1, 1], [-1, -1, 1, -1], [1, 1, -1, -1]])
 
 def saved(path, array):
     np.save(path, array)
+    return path
+
+
+def lists(path, rows, kind=None):
+    pq.write_table(pa.table({"pattern": pa.array(rows, kind or pa.list_(pa.int8()))}), path)
     return path
 
 
@@ -33,6 +40,9 @@ def test_npy_parquet_and_images_give_the_same_patterns(tmp_path):
         saved(tmp_path / "zeros.npy", (SIGNS + 1) / 2),
         saved(tmp_path / "booleans.npy", SIGNS > 0),
         tmp_path / "signs.parquet",
+        lists(tmp_path / "lists.parquet", SIGNS.tolist()),
+        lists(tmp_path / "large.parquet", SIGNS.tolist(), pa.large_list(pa.float64())),
+        lists(tmp_path / "fixed.parquet", SIGNS.tolist(), pa.list_(pa.int64(), 4)),
         images(tmp_path / "images", *grey),
     ):
         found = fh.load_patterns(path)
@@ -62,7 +72,12 @@ def broken(path):
         (lambda at: saved(at / "a.npy", np.array([[1, 0, -1]])), "pattern 0 has -1 at 2"),
         (lambda at: saved(at / "a.npy", np.array([[1, np.nan]])), "pattern 0 has nan at 1"),
         (lambda at: saved(at / "a.npy", np.array([["a", "b"]])), "must hold numbers"),
-        (lambda at: saved(at / "a.npy", np.array([[1], [1, 2]], dtype=object)), "cannot be read: Object arrays"),
+        (
+            lambda at: saved(at / "a.npy", np.array([[1], [1, 2]], dtype=object)),
+            "it holds Python objects, as rows of unequal length do",
+        ),
+        (lambda at: lists(at / "a.parquet", [[1, -1], [1, 1], [1]]), "pattern 0 has 2 entries and pattern 2 has 1"),
+        (lambda at: lists(at / "a.parquet", []), "must hold patterns"),
         (lambda at: broken(at / "a.npy"), "cannot be read"),
         (lambda at: broken(at / "a.parquet"), "cannot be read"),
         (lambda at: images(at / "none"), "must hold images"),
