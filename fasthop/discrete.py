@@ -40,11 +40,16 @@ class Signs(NamedTuple):
     W: np.ndarray
     b: np.ndarray
 
+    @property
+    def _silence(self) -> float:
+        """Up to where a field is 0: sums of N couplings that cancel leave their rounding errors."""
+        return float(np.finfo(float).eps * (len(self.b) * np.abs(self.W).max() + np.abs(self.b).max()))
+
     def fixed(self, patterns: np.ndarray) -> np.ndarray:
-        """Say which patterns a synchronous step leaves: sign(W ξ + b) = ξ."""
+        """Say which patterns a synchronous step leaves: sign(W ξ + b) = ξ; a field of 0 leaves none."""
         with one_blas_thread():
             fields = patterns @ self.W.T + self.b
-        return np.asarray((fields * patterns > 0).all(axis=-1))
+        return np.asarray((fields * patterns > self._silence).all(axis=-1))
 
     def settle(self, cues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Set one neuron after the other, in order and again, until none changes; a field of 0 changes none.
@@ -52,11 +57,9 @@ class Signs(NamedTuple):
         A cue begins at its signs; an entry of 0, a hidden one, says nothing until it is set.
         """
         state, done = np.sign(cues).astype(np.int64), np.empty(len(cues), bool)
-        # Sums of N couplings that cancel leave their rounding errors.
-        silence = np.finfo(float).eps * (len(self.b) * np.abs(self.W).max() + np.abs(self.b).max())
         columns = np.ascontiguousarray(self.W.T)
         with all_threads():
-            discrete.settle_signs(columns, self.b, silence, _MOST, state, np.empty(state.shape), done)
+            discrete.settle_signs(columns, self.b, self._silence, _MOST, state, np.empty(state.shape), done)
         return state.astype(np.float64), done
 
 

@@ -114,6 +114,15 @@ def test_fields_of_zero_change_nothing_though_their_sums_are_rounded():
     assert done.all()
 
 
+def test_a_field_of_zero_leaves_no_pattern_whatever_its_rounding():
+    xi = fh.random_patterns(24, 100, seed=2)
+    whole = xi.T @ xi
+    np.fill_diagonal(whole, 0)
+    fields = (xi @ whole) * xi  # whole numbers
+    assert (fields == 0).any(axis=1).sum() > 0
+    np.testing.assert_array_equal(hebb_rule(xi).fixed(xi), (fields > 0).all(axis=1))
+
+
 def test_hidden_entries_are_set_and_those_that_nothing_speaks_to_stay_hidden():
     xi = np.ones((1, 6))
     W = np.array(fh.hebb(xi))
