@@ -16,7 +16,7 @@ _HOMES = {
     "fasthop.descent": ["lyapunov_condition", "numerical_abscissa", "orientation_bound", "why_not_lyapunov"],
     "fasthop.drives": ["OrthogonalFactor", "lyapunov", "polar"],
     "fasthop.energies": ["energy"],
-    "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "settle", "simulate"],
+    "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "faithful_step", "settle", "simulate"],
     "fasthop.equilibrium.autodiff": ["jax_settle", "torch_settle"],
     "fasthop.equilibrium.clamping": ["clamp"],
     "fasthop.equilibrium.convergence": ["contraction", "plot_contraction"],

@@ -105,7 +105,9 @@ def energy_factor(memory: Memory, states: Any, form: Energy) -> tuple[np.ndarray
 
 
 def jacobians(memory: Memory, Lam: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """Return J of the map whose fixed points are the steady states, W Λ or for system (5) Λ W, shape (B, N, N)."""
+    """Return J of the map whose fixed points are the steady states, W Λ, for variable u Λ W, for v WᵀΛ W, (B, N, N)."""
+    if memory.variable == "v":
+        return np.asarray(np.matmul(np.swapaxes(W, -1, -2), np.matmul(_whole(Lam), W)))
     inside = memory.variable == "u"
     if Lam.ndim == 2:
         return np.asarray(Lam[:, :, None] * W if inside else W * Lam[:, None, :])

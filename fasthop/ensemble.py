@@ -33,8 +33,14 @@ METHODS = {"euler": _Scheme(EULER, 2.0), "rk4": _Scheme(RK4, 2.785293563405282)}
 #: (RK4: by .29 a step) and leaves room for what the eigenvalue estimate misses.
 SAFETY = 0.5
 
+#: Share of `default_step` at which the boundaries between basins are where the flow has them.
+FAITHFUL = {"euler": 1 / 64, "rk4": 1 / 4}
+
 #: Kinds of ends, in the order of the kernels' codes.
 KINDS = ("settled", "unsettled", "diverged", "not_finite", "false_memory", "kink")
+
+#: What rounding leaves of a residual, in units of the dtype's epsilon times the sizes of its terms.
+_ROUNDINGS = 4.0
 
 #: Smallest tolerance that rounding lets a trajectory reach, in units of the dtype's epsilon.
 _FLOOR = 8.0
@@ -52,7 +58,7 @@ class Ends:
         Index into `KINDS`: settled, unsettled, diverged, not_finite, false_memory (ẏ vanished, the residual did not),
         kink (neither vanished, but y is held where Λ jumps; only with an R that depends on Λ).
     residual : float array, shape (B,) or (K, B)
-        max|W g(y) − y + b| / max(1, max|y|) at the end.
+        The largest |residual_i| / max(1, |y_i|) at the end, with the residual W g(y) − y + b.
     time : float64 array, shape (B,) or (K, B)
         Time taken: steps × dt.
     steps : int64 array, shape (B,) or (K, B)
@@ -179,22 +185,29 @@ def settle(
     *,
     tolerance: float | None = None,
     t_max: float = 1e4,
-    dt: float | None = None,
+    dt: Any = None,
     method: str = "rk4",
     escape: float = 1e9,
 ) -> Ends:
     """Integrate every start until it is steady, each on its own clock.
+
+    A state is steady where the residual W g(y) − y + b is 0 neuron by neuron: |residual_i| ≤ tolerance · max(1, |y_i|),
+    or what rounding leaves of it. Where that is so only because some |y_i| is above 1, max|residual| must also have
+    fallen by a hundredth in the last step, so that what grows for ever is never steady.
+
+    The default step keeps trajectories stable. It is the flow where cues are near their patterns; of starts that are
+    far from every attractor some percent then end in another one than a fine step takes them to (`faithful_step`).
 
     Parameters
     ----------
     memory : Memory
     starts : array_like, shape (B, N); for K memories (K, B, N)
     tolerance : float, optional
-        Settled where max|W g(y) − y + b| ≤ tolerance · max(1, max|y|). By default 1e-10, in float32 1e-5.
+        By default 1e-10, in float32 1e-5.
     t_max : float
         Dimensionless time after which a trajectory counts as unsettled.
-    dt : float, optional
-        The step of every memory; by default half the largest stable one, from a bound on the Jacobian (`default_step`).
+    dt : float, or array_like of shape (K,), optional
+        The step of every memory, or of each; by default half the largest stable one, from a bound on the Jacobian (`default_step`).
     method : {"rk4", "euler"}
     escape : float
         A trajectory has diverged where max|y| exceeds this.
@@ -209,8 +222,7 @@ def settle(
         Where shapes do not fit, a number is not finite, or the tolerance is below what rounding allows.
     """
     state = _starts(memory, starts)
-    step = None if dt is None else checks.real("dt", dt, above=0)
-    return _settle(memory, state, None, tolerance, t_max, step, method, escape)
+    return _settle(memory, state, None, tolerance, t_max, dt, method, escape)
 
 
 def settle_unequal(
@@ -245,8 +257,7 @@ def settle_unequal(
     state = checks.real_array("starts", starts, memory.dtype, shape=("M", memory.neurons))
     if len(sizes) != (memory.count or 1) or int(sizes.sum()) != len(state):
         raise ValueError(f"sizes must be {memory.count or 1} numbers with the sum {len(state)}; got {sizes}.")
-    step = None if dt is None else checks.real_array("dt", dt, np.float64)
-    return _settle(memory, state, sizes, tolerance, t_max, step, method, escape)
+    return _settle(memory, state, sizes, tolerance, t_max, dt, method, escape)
 
 
 def _settle(
@@ -264,7 +275,7 @@ def _settle(
     floor = least_tolerance(memory)
     if goal < floor:
         raise ValueError(f"tolerance must be at least {floor:.2g} in {memory.dtype.name}; got {goal:g}.")
-    h = default_step(memory, name) if dt is None else dt
+    h = default_step(memory, name) if dt is None else _given_step(memory, dt)
     most = np.clip(np.ceil(checks.real("t_max", t_max, above=0) / h * (1 - 1e-12)), 1, 2.0**62)
     return integrate(
         memory,
@@ -276,6 +287,15 @@ def _settle(
         escape=checks.real("escape", escape, above=0),
         sizes=sizes,
     )
+
+
+def _given_step(memory: Memory, dt: Any) -> np.ndarray:
+    if np.ndim(dt) == 0:
+        return np.asarray(checks.real("dt", dt[()] if isinstance(dt, np.ndarray) else dt, above=0))
+    steps = checks.real_array("dt", dt, np.float64, shape=(memory.count or 1,))
+    if not (steps > 0).all():
+        raise ValueError(f"dt must be above 0; got {steps.min():g}.")
+    return steps
 
 
 def default_tolerance(memory: Memory) -> float:
@@ -305,6 +325,15 @@ def default_step(memory: Memory, method: str = "rk4") -> np.ndarray:
     return np.asarray(h[0] if memory.count is None else h)
 
 
+def faithful_step(memory: Memory, method: str = "rk4") -> np.ndarray:
+    """Return a step at which trajectories from hard starts end where the flow takes them, shape () or (K,).
+
+    A share FAITHFUL of `default_step`, which keeps a trajectory stable but moves the boundaries between basins: starts
+    near one then end on its other side. What asks which basin a start is in takes this step by default.
+    """
+    return np.asarray(FAITHFUL[method] * default_step(memory, method))
+
+
 def integrate(
     memory: Memory,
     starts: np.ndarray,
@@ -326,11 +355,21 @@ def integrate(
     flat = np.ascontiguousarray(starts, kind).reshape(-1, n)
     count = flat.shape[0]
     h = np.broadcast_to(np.asarray(dt, np.float64), (memories,))
+    unit = _ROUNDINGS * float(np.finfo(kind).eps)
+    fixed, shared = (np.minimum(unit * part, np.finfo(kind).max).astype(kind) for part in memory.rounding)
+    near = (
+        np.maximum(tolerance, unit + fixed.max(axis=1) + shared.max(axis=1)) if tolerance > 0 else np.full(memories, -1)
+    )
     limits = kernels.Limits(
         step=h.astype(kind),
         most_steps=np.array(np.broadcast_to(np.asarray(most_steps), (memories,)), np.int64),
         tolerance=kind.type(tolerance),
         escape=kind.type(escape if escape <= float(np.finfo(kind).max) else math.inf),
+        unit=kind.type(unit),
+        fixed=fixed,
+        shared=shared,
+        near=near.astype(kind),
+        kinks=memory.jumps and tolerance > 0,
     )
     ends = kernels.Ends(
         state=np.empty((count, n), kind),

@@ -66,9 +66,8 @@ def arguments(memory: Memory, array: np.ndarray) -> np.ndarray:
 
 
 def relative(residual: np.ndarray, states: np.ndarray) -> np.ndarray:
-    """Return max|residual| / max(1, max|y|) of every state, what `settle` compares with its tolerance."""
-    size = np.abs(residual).max(axis=-1)
-    return np.asarray(size / np.maximum(1, np.abs(states).max(axis=-1)))
+    """Return the largest |residual_i| / max(1, |y_i|) of every state, what `settle` compares with its tolerance."""
+    return np.asarray((np.abs(residual) / np.maximum(1, np.abs(states))).max(axis=-1))
 
 
 def spans(memory: Memory) -> Iterator[tuple[slice, Activation]]:

@@ -13,7 +13,7 @@ from fasthop.activations import Activation, as_activation
 from fasthop.drives import as_drive
 from fasthop.spectra import framed_norm, norm, smallest_eigenvalue
 from fasthop.weights import Weights, as_weights
-from fasthop_kernels.flows import AROUND, HESSIAN, INSIDE, NONE, ORTHOGONAL, OUTSIDE
+from fasthop_kernels.flows import AROUND, HESSIAN, INSIDE, MATRIX, NONE, ORTHOGONAL, OUTSIDE
 from fasthop_kernels.lanes import lane_line
 from fasthop_kernels.tables import Tables
 
@@ -210,6 +210,37 @@ class Memory:
         return parts.reshape(k, -1)
 
     @cached_property
+    def rounding(self) -> tuple[np.ndarray, np.ndarray]:
+        """What one rounding unit can make of the residual beside |y_i|: fixed_i + shared_i max(1, max|y|), each (K, N).
+
+        The sizes of the terms of equation i by |b_i| and Σ_j |W_ij|, where slopes, or values of g, are at most those of
+        the activations; where these have no bound, 1. Powers of two, so that no rounding of these sums is in the bits
+        of a trajectory.
+        """
+        k, n = self.count or 1, self.neurons
+        kinds = [as_activation(layer.activation) for layer in self.layers]
+        slope = max((kind.max_slope for kind in kinds if np.isfinite(kind.max_slope)), default=1.0)
+        ones, bias = np.ones((k, n)), np.abs(self.b.reshape(k, n).astype(np.float64))
+        tables = (self.weights.blocks, self.weights.mirror)
+        rows, columns = (
+            Weights(n, self.count, table.tolist(), np.abs(self.weights.stored), False).apply(ones) for table in tables
+        )
+        if self.variable == "y":
+            fixed, shared = bias, rows * max(1.0, slope)
+        elif self.variable == "u":
+            fixed, shared = slope * bias, slope * rows
+        else:
+            fixed = slope * bias.max(axis=1, keepdims=True) * columns
+            shared = slope * rows.max(axis=1, keepdims=True) * columns + columns
+        return _powers_of_two(fixed), _powers_of_two(shared)
+
+    @cached_property
+    def jumps(self) -> bool:
+        """Whether R, and so ẏ, jumps somewhere: where Λ does, or where an orthogonal factor has to."""
+        kinked = any(as_activation(layer.activation).kinks for layer in self.layers)
+        return self.drive.code == ORTHOGONAL or (self.drive.code not in (NONE, MATRIX) and kinked)
+
+    @cached_property
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends of what W g(y) + b can be, each of shape (K, N): system (1) never leaves this box."""
         k, n = self.count or 1, self.neurons
@@ -273,3 +304,9 @@ class Memory:
         if self.drive.code == ORTHOGONAL:
             return full
         return np.asarray(full * (steepest if self.drive.code == HESSIAN else full))
+
+
+def _powers_of_two(x: np.ndarray) -> np.ndarray:
+    """Return the next powers of two above positive numbers, and 0 for 0."""
+    mantissa, exponent = np.frexp(x)
+    return np.where(mantissa > 0, np.ldexp(1.0, exponent), 0.0)

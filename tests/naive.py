@@ -52,14 +52,20 @@ METHODS = {"euler": euler, "rk4": rk4}
 
 
 def residual(W, b, g, y):
-    return np.abs(slope(W, b, g, y)).max(axis=1) / np.maximum(1, np.abs(y).max(axis=1))
+    return (np.abs(slope(W, b, g, y)) / np.maximum(1, np.abs(y))).max(axis=1)
 
 
 def settle(W, b, g, y, h, tolerance, most_steps, method):
-    """State and steps of one trajectory at the first step whose residual is at most the tolerance."""
+    """State and steps of one trajectory at the first step whose residual is at most the tolerance.
+
+    Where that is so because |y| is large, the residual must also have fallen by a hundredth in the last step.
+    """
+    before = 0
     for steps in range(most_steps + 1):
-        if residual(W, b, g, y[None])[0] <= tolerance:
+        size = np.abs(slope(W, b, g, y[None])).max()
+        if residual(W, b, g, y[None])[0] <= tolerance and (size <= tolerance or size <= 0.99 * before):
             return y, steps
+        before = size
         y = method(lambda x: slope(W, b, g, x[None])[0], y, h, 1)
     return y, most_steps
 

@@ -43,7 +43,7 @@ class Equations:
     owners : int64 array, shape (B,)
         The memory of each state.
     residual : float array, shape (B,)
-        max|residual| / max(1, max|y|), as `settle` judges it.
+        The largest |residual_i| / max(1, |y_i|), as `settle` judges it.
     tables : Tables
         Of the weights that act: without those that hold a clamped layer.
     """

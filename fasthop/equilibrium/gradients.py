@@ -70,7 +70,7 @@ class Gradient:
         elementwise g J has an eigenvalue as near, and λ_max is not below; otherwise a matrix as near to J has it. Where
         1 is that near, the space has grown until it was not, or all eigenvalues were computed (up to N = 512).
     forward_residual : float array, shape (B,)
-        max|residual| / max(1, max|y|) of the state.
+        The largest |residual_i| / max(1, |y_i|) of the state.
     backward_residual : float array, shape (B,)
         max|e + Jᵀa − a| / max(max|e|, max|a|).
     products : int64 array, shape (B,)

@@ -14,14 +14,14 @@ from fasthop import checks
 from fasthop.activations import as_activation, spelled_out
 from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
-from fasthop.ensemble import KINDS, METHODS, Ends, default_step, settle
+from fasthop.ensemble import KINDS, METHODS, Ends, faithful_step, settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.fields import arguments
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
 from fasthop.starts import MEASURES, Ball, Normal, Uniform
 from fasthop.states import census
-from fasthop.states.attractors import g_of, label
+from fasthop.states.attractors import identify, label
 from fasthop.statistics import wilson
 
 #: Systems with the same steady states by name: the variable and R. "5" with R = I is system (1) in other coordinates.
@@ -34,11 +34,6 @@ SYSTEMS: dict[str, tuple[str, str | None]] = {
     "9": ("y", "gradient"),
     "9-as-printed": ("y", "gradient-as-printed"),
 }
-
-#: Share of `default_step` that basins are computed with. A coarse step moves the boundary between basins: at the
-#: default step .15 % of the starts of Figure 1's network and 2 % of those of a Hebb memory (N = 40, 4 patterns) went
-#: elsewhere than at a 30 times finer one; at half of it, .01 % and .35 %.
-FINER = 0.5
 
 #: Measures that a spec can name.
 KINDS_OF_STARTS = ("box", "ball", "normal")
@@ -65,7 +60,7 @@ FIELDS = (
     Field("starts", "count", "starts", int, REQUIRED, False, least=1, most=10**8, doc="starts per realisation"),
     Field("run", "realisations", "realisations", int, 1, False, least=1, doc="independent sets of starts"),
     Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
-    Field("run", "dt", "dt", float, None, True, least=1e-9, doc="step; by default a quarter of the largest stable one"),
+    Field("run", "dt", "dt", float, None, True, least=1e-9, doc="step; by default faithful_step"),
     Field("run", "tolerance", "tolerance", float, 1e-10, False, least=1e-14, most=1e-2, doc="residual when settled"),
     Field("run", "t_max", "t_max", float, 1e4, False, least=1e-6, doc="time after which a start is unsettled"),
 )
@@ -116,18 +111,18 @@ PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
 def _table(memory: Memory, ends: Ends) -> dict[str, Any]:
     """Columns of one row per attractor, largest share first, then one per other kind of end that occurs."""
     total = len(ends.status)
-    labels, representatives = label(g_of(memory, ends.state), ends.settled)
-    hits = np.bincount(labels[labels >= 0], minlength=representatives.size)
+    found = identify(memory, ends.state, ends.residual, ends.settled)
+    hits = np.bincount(found.labels[ends.settled], minlength=len(found.firsts))
     order = np.lexsort((np.arange(hits.size), -hits))
-    groups = [("settled", labels == a, ends.state[representatives[a]]) for a in order]
+    groups = [("settled", found.labels == a, found.state[a]) for a in order]
     for code, kind in enumerate(KINDS):
-        found = ends.status == code
-        if kind != "settled" and found.any():
-            groups.append((kind, found, np.empty(0, memory.dtype)))
+        others = ends.status == code
+        if kind != "settled" and others.any():
+            groups.append((kind, others, np.empty(0)))
 
     counts = np.array([group.sum() for _, group, _ in groups], np.int64)
     low, high = wilson(counts, total)
-    attractors = ends.state[representatives[order]]
+    attractors = found.state[order].astype(memory.dtype)
     energies = np.full(len(groups), np.nan)
     if attractors.size and not why_not_lyapunov(memory, natural_energy(memory)):
         energies[: len(attractors)] = energy(memory, attractors)
@@ -142,7 +137,7 @@ def _table(memory: Memory, ends: Ends) -> dict[str, Any]:
         "energy": energies,
         "worst_residual": np.array([ends.residual[group].max() for _, group, _ in groups], np.float64),
         "mean_time": np.array([ends.time[group].mean() for _, group, _ in groups]),
-        "state": [state.astype(np.float64) for _, _, state in groups],
+        "state": [state for _, _, state in groups],
     }
 
 
@@ -159,8 +154,8 @@ def basins(memory: Memory, starts: Any, *, n: int | None = None, seed: int = 0, 
         Needed with a measure, and not allowed with starts.
     seed : int
     **options
-        Passed on to `settle`: tolerance, t_max, dt, method, escape. By default dt is half of `settle`'s own, because a
-        coarse step moves the boundaries between basins.
+        Passed on to `settle`: tolerance, t_max, dt, method, escape. By default dt is `faithful_step`, a quarter of
+        `settle`'s own, because a coarse step moves the boundaries between basins.
 
     Returns
     -------
@@ -183,7 +178,7 @@ def basins(memory: Memory, starts: Any, *, n: int | None = None, seed: int = 0, 
     elif n is not None:
         raise ValueError("n must not be given with starts of your own.")
     if options.get("dt") is None:
-        options["dt"] = float(FINER * default_step(memory, options.get("method", "rk4")))
+        options["dt"] = float(faithful_step(memory, options.get("method", "rk4")))
     return pd.DataFrame(_table(memory, settle(memory, starts, **options)))
 
 
@@ -264,7 +259,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
             _states_of(memory, y),
             tolerance=task["tolerance"],
             t_max=task["t_max"],
-            dt=float(FINER * default_step(memory, task["method"])) if task["dt"] is None else task["dt"],
+            dt=float(faithful_step(memory, task["method"])) if task["dt"] is None else task["dt"],
             method=task["method"],
         )
         table = _table(memory, ends)

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fasthop.activations import as_activation
-from fasthop.ensemble import settle
+from fasthop.ensemble import faithful_step, settle
 from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import classify
@@ -80,6 +80,7 @@ SCHEMA = pa.schema(
             ("t_max", pa.float64()),
             ("dtype", pa.string()),
             ("realisation", pa.int64()),
+            ("dt", pa.float64()),
             ("cues", pa.int64()),
             *[(name, pa.int64()) for name in (*GROUPS, "open")],
             *[(f"dead_{name}", pa.int64()) for name in GROUPS],
@@ -131,7 +132,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     activation = as_activation(task["activation"])
     memory = Memory(gain * learnt.memory.W, gain * learnt.memory.b, activation, dtype=task["dtype"])
     starts = gain * stored.draw_cues(what, xi, range(task["cues"]), realisations, seed)
-    ends = settle(memory, starts, tolerance=task["tolerance"], t_max=task["t_max"])
+    ends = settle(memory, starts, tolerance=task["tolerance"], t_max=task["t_max"], dt=faithful_step(memory))
     which = np.arange(task["cues"]) % patterns
     outcome = classify(ends.kind, activation.g(ends.state), xi, which, task["criterion"], task["bias"] != 0).outcome
     state = np.where(np.isfinite(ends.state), ends.state, 0.0)
@@ -143,6 +144,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
         "patterns": np.full(count, patterns),
         "load": np.full(count, patterns / neurons),
         "realisation": np.array(realisations),
+        "dt": ends.dt,
         "cues": np.full(count, task["cues"]),
         "open": (~ends.settled).sum(axis=1),
         "all_dead": (ends.settled & (dead == neurons)).sum(axis=1),

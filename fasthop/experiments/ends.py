@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
-from fasthop.ensemble import KINDS, METHODS, settle
+from fasthop.ensemble import KINDS, METHODS, faithful_step, settle
 from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import MIXED, MIXTURE_OVERLAP, classify, direction_of, overlap_of, overlaps_of
 from fasthop.runtime import all_threads
-from fasthop.states.attractors import g_of, label
+from fasthop.states.attractors import identify
 from fasthop.states.dead import dead_neurons
 from fasthop.states.newton import polish
 from fasthop.states.stability import stability
@@ -52,6 +52,7 @@ SCHEMA = pa.schema(
         for name, kind in [
             *stored.columns_of(_NAMED),
             ("realisation", pa.int64()),
+            ("dt", pa.float64()),
             ("end", pa.int64()),
             ("hits", pa.int64()),
             ("kind", pa.string()),
@@ -86,7 +87,8 @@ def per_chunk(task: Task) -> int:
 def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
     """Compute one row per distinct end of each realisation, and one for each other kind of end that occurs."""
     kept = stored.store(task, realisations, seed)
-    settled, others = _tally(task, kept, realisations, seed)
+    dt = faithful_step(kept.memory, task["method"])
+    settled, others = _tally(task, kept, dt, realisations, seed)
     columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
     values = stored.values_of(task, _NAMED)
     for index, realisation in enumerate(realisations):
@@ -97,7 +99,8 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
                 table[name] = [*table[name], value]
             table["hits"][-1], table["kind"][-1] = int(others[index, code]), KINDS[code]
         count = len(table["hits"])
-        table |= {name: [value] * count for name, value in values.items()} | {"realisation": [realisation] * count}
+        table |= {name: [value] * count for name, value in values.items()}
+        table |= {"realisation": [realisation] * count, "dt": [float(dt[index])] * count}
         for name, column in columns.items():
             column.extend(table[name])
     return columns
@@ -117,7 +120,7 @@ _NOTHING = {
 
 
 def _tally(
-    task: Task, kept: stored.Stored, realisations: Sequence[int], seed: int
+    task: Task, kept: stored.Stored, dt: np.ndarray, realisations: Sequence[int], seed: int
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
     """Return states and hits of the distinct ends of every realisation, and counts of the other kinds, (R, kinds)."""
     count, memory = len(realisations), kept.memory
@@ -127,14 +130,18 @@ def _tally(
     for first in range(0, task["starts"], turn):
         numbers = range(first, min(first + turn, task["starts"]))
         starts = kept.start(_starts(task, kept.patterns, numbers, realisations, seed))
-        ends = settle(memory, starts, tolerance=task["tolerance"], t_max=task["t_max"], method=task["method"])
+        options = {name: task[name] for name in ("tolerance", "t_max", "method")}
+        ends = settle(memory, starts, dt=dt, **options)
         for r, (states, hits) in enumerate(found):
-            there = np.concatenate([states, ends.state[r]])
-            settled = np.concatenate([np.ones(len(states), bool), ends.settled[r]])
-            labels, firsts = label(g_of(memory, there), settled)
-            again = np.bincount(labels[len(states) :][ends.settled[r]], minlength=len(firsts))
+            these = identify(
+                kept.alone(r),
+                np.concatenate([states, ends.state[r]]),
+                np.concatenate([np.zeros(len(states)), ends.residual[r]]),
+                np.concatenate([np.ones(len(states), bool), ends.settled[r]]),
+            )
+            again = np.bincount(these.labels[len(states) :][ends.settled[r]], minlength=len(these.firsts))
             again[: len(hits)] += hits
-            found[r] = (there[firsts], again)
+            found[r] = (these.state, again)
             others[r] += np.bincount(ends.status[r], minlength=len(KINDS))
     others[:, KINDS.index("settled")] = 0
     return found, others

@@ -10,11 +10,11 @@ import pandas as pd
 
 from fasthop import checks
 from fasthop.ensemble import KINDS, Ends, default_step, default_tolerance, least_tolerance, settle_unequal
-from fasthop.fields import refuse_many_or_v
+from fasthop.fields import refuse_many_or_v, relative, residuals
 from fasthop.geometry.exits import first_exits
 from fasthop.memory import Memory
 from fasthop.runtime import all_threads
-from fasthop.states.attractors import MATCH, g_of
+from fasthop.states.attractors import allowed, are_at, onto_steady, without_drive
 from fasthop_kernels import random, variates
 
 #: Share of `default_step` that rays are first followed with.
@@ -233,10 +233,23 @@ def bounds(directions: np.ndarray, distance: np.ndarray, reach: float, precision
 def refuse_no_attractors(memory: Memory, centres: np.ndarray, options: dict[str, Any]) -> None:
     """Raise ValueError where a trajectory from one of the states does not end in it."""
     ends = settle_unequal(memory, centres, np.array([len(centres)]), **with_step(memory, options))
-    stays = ends.settled & same(ends.state, centres) & same(g_of(memory, ends.state), g_of(memory, centres))
+    one = np.zeros(len(centres), np.int64)
+    near = np.abs(ends.state - centres) <= allowed(ends.residual)[:, None] * np.maximum(1, np.abs(centres))
+    stays = ends.settled & near.all(axis=1)
+    stays &= are_at(memory, ends.state, ends.residual, steady_centres(memory, centres, one), one)
     if not stays.all():
         number = int(np.flatnonzero(~stays)[0])
         raise ValueError(f"attractors[{number}] must be an attractor; a trajectory that starts there ends elsewhere.")
+
+
+def steady_centres(memory: Memory, centres: np.ndarray, home: np.ndarray) -> np.ndarray:
+    """Return the steady states at centres, as far as these are from them; `home` is the memory of each."""
+    steady = centres.astype(np.float64)
+    for number in np.unique(home).tolist():
+        rows = home == number
+        alone = without_drive(memory, number)
+        steady[rows] = onto_steady(alone, steady[rows], relative(residuals(alone, steady[rows])[0], steady[rows]))
+    return steady
 
 
 def crossings(
@@ -270,7 +283,7 @@ def crossings(
     """
     begin = (lambda places, _: places) if start is None else start
     step = np.broadcast_to(with_step(memory, options)["dt"], memory.count or 1)
-    outputs = g_of(memory, centres)
+    steady = steady_centres(memory, centres, home)
     total = len(rays.owner)
     found = Crossings(
         lower=np.zeros(total),
@@ -293,7 +306,8 @@ def crossings(
     def inside(chosen: np.ndarray, radius: np.ndarray, how: dict[str, Any]) -> np.ndarray:
         out = np.zeros(len(chosen), bool)
         for part, end in ends(chosen, radius, how):
-            out[part] = end.settled & same(g_of(memory, end.state), outputs[rays.centre[chosen[part]]])
+            own, owner = steady[rays.centre[chosen[part]]], rays.owner[chosen[part]]
+            out[part] = end.settled & are_at(memory, end.state, end.residual, own, owner)
         return out
 
     left = np.arange(total)
@@ -310,7 +324,7 @@ def crossings(
         for part, end in ends(crossing, found.upper[crossing], fine):
             these = crossing[part]
             found.outside[these] = end.status
-            places = _nearest(g_of(memory, end.state), end.settled, rays.owner[these], outputs, home)
+            places = _nearest(memory, end, rays.owner[these], steady, home)
             found.neighbour[these] = places
             found.verified[these] &= np.isin(end.status, _DECIDED) & (places != rays.centre[these])
         left = left[~found.verified[left]]
@@ -355,17 +369,11 @@ def finer(memory: Memory, options: dict[str, Any]) -> dict[str, Any]:
     return options | {"dt": CHECK * options["dt"], "tolerance": max(tolerance, least_tolerance(memory))}
 
 
-def same(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Whether each point is its centre, as `states.attractors.label` says it of g."""
-    return np.asarray(np.abs(points - centres).max(axis=1) <= MATCH * np.maximum(1, np.abs(centres).max(axis=1)))
-
-
-def _nearest(
-    points: np.ndarray, settled: np.ndarray, owner: np.ndarray, outputs: np.ndarray, home: np.ndarray
-) -> np.ndarray:
-    """Return which of the centres of its memory each settled point is, −1 where it is none."""
-    found = np.full(len(points), -1)
-    for number, output in enumerate(outputs):
-        rows = np.flatnonzero(settled & (owner == home[number]))
-        found[rows[same(points[rows], output[None])]] = number
+def _nearest(memory: Memory, ends: Ends, owner: np.ndarray, steady: np.ndarray, home: np.ndarray) -> np.ndarray:
+    """Return which of the steady centres of its memory each settled end is at, −1 where it is none."""
+    found = np.full(len(owner), -1)
+    for number, centre in enumerate(steady):
+        rows = np.flatnonzero(ends.settled & (owner == home[number]))
+        at = are_at(memory, ends.state[rows], ends.residual[rows], centre[None], owner[rows])
+        found[rows[at]] = number
     return found

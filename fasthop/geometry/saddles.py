@@ -9,9 +9,9 @@ import numpy as np
 from fasthop import checks
 from fasthop.ensemble import settle_unequal, simulate
 from fasthop.fields import refuse_many_or_v, relative, residuals
-from fasthop.geometry.rays import refuse_no_attractors, same, with_step
+from fasthop.geometry.rays import refuse_no_attractors, steady_centres, with_step
 from fasthop.memory import Memory
-from fasthop.states.attractors import g_of
+from fasthop.states.attractors import are_at
 from fasthop.states.newton import polish
 from fasthop.states.stability import LARGE, stability
 
@@ -22,7 +22,7 @@ _HALVINGS = 30
 #: How far beside a target the first segment ends, relative to its distance.
 _BEND = 0.02
 
-#: Both ends of a bracket are followed while they are this near to each other, relative to max(1, max|y|), in pieces of
+#: Both ends of a bracket are followed while they are this near to each other, relative to max(1, |y_i|), in pieces of
 #: this time, so many of them at most.
 _TOGETHER, _PIECE, _PIECES = 1e-3, 0.5, 400
 
@@ -97,6 +97,7 @@ def boundary_saddles(memory: Memory, attractor: Any, targets: Any, **options: An
     outer = checks.real_array("targets", targets, np.float64, shape=("T", memory.neurons)).copy()
     how = with_step(memory, options)
     refuse_no_attractors(memory, home[None], how)
+    home = steady_centres(memory, home[None], np.zeros(1, np.int64))[0]
     if (within := _inside(memory, home, outer, how)).any():
         raise ValueError(f"targets[{np.flatnonzero(within)[0]}] must be outside the basin; it ends in the attractor.")
     beside = _beside(home, outer)
@@ -127,7 +128,8 @@ def _beside(home: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def _inside(memory: Memory, home: np.ndarray, points: np.ndarray, how: dict[str, Any]) -> np.ndarray:
     """Whether trajectories from these points end in the attractor."""
     ends = settle_unequal(memory, points, np.array([len(points)]), **how)
-    return np.asarray(ends.settled & same(g_of(memory, ends.state), g_of(memory, home[None])))
+    one = np.zeros(len(points), np.int64)
+    return np.asarray(ends.settled & are_at(memory, ends.state, ends.residual, home[None], one))
 
 
 def _bisect(
@@ -161,7 +163,7 @@ def _follow(
             method=how.get("method", "rk4"),
         ).state
         first, second = ends[: len(left)], ends[len(left) :]
-        together = np.abs(first - second).max(axis=1) <= _TOGETHER * np.maximum(1, np.abs(first).max(axis=1))
+        together = (np.abs(first - second) <= _TOGETHER * np.maximum(1, np.abs(first))).all(axis=1)
         left = left[together]
         if not left.size:
             break

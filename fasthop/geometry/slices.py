@@ -12,9 +12,9 @@ import numpy as np
 from fasthop import checks
 from fasthop.ensemble import KINDS, settle
 from fasthop.fields import refuse_many_or_v
-from fasthop.geometry.rays import finer, same, with_step
+from fasthop.geometry.rays import finer, steady_centres, with_step
 from fasthop.memory import Memory
-from fasthop.states.attractors import g_of, label
+from fasthop.states.attractors import are_at, identify
 
 #: Numbers in the states that are settled at once: 32 MiB.
 _TURN = 2**22
@@ -146,7 +146,8 @@ def label_plane(
     """Return the slice of the states `starts(x, y)`, shape (M, N), of points at x of `a` and y of `b`, shape (M,)."""
     how = with_step(memory, options)
     if known is None:
-        known = np.empty((0, memory.neurons), memory.dtype)
+        known = np.empty((0, memory.neurons))
+    known = steady_centres(memory, known, np.zeros(len(known), np.int64))
 
     def points(numbers: np.ndarray) -> np.ndarray:
         i, j = np.divmod(numbers, len(b))
@@ -159,15 +160,18 @@ def label_plane(
         numbers = np.arange(start, min(start + size, labels.size))
         ends = settle(memory, points(numbers), **how)
         # The attractors so far stand before the ends of this turn and so keep their numbers.
-        states = np.concatenate([centres, ends.state])
-        settled = np.concatenate([np.ones(len(centres), bool), ends.settled])
-        found, firsts = label(g_of(memory, states), settled)
-        mine = found[len(centres) :]
+        found = identify(
+            memory,
+            np.concatenate([centres.astype(memory.dtype), ends.state]),
+            np.concatenate([np.zeros(len(centres)), ends.residual]),
+            np.concatenate([np.ones(len(centres), bool), ends.settled]),
+        )
+        mine = found.labels[len(centres) :]
         labels[numbers] = np.where(ends.settled, mine, -1 - ends.status.astype(np.int64))
         time[numbers] = ends.time
-        if len(np.unique(found[: len(known)])) < len(known):
+        if len(np.unique(found.labels[: len(known)])) < len(known):
             raise ValueError("attractors must differ from each other; two of them are one.")
-        centres = states[firsts]
+        centres = found.state
     grid = labels.reshape(len(a), len(b))
     beside = np.flatnonzero(_beside(grid))
     chosen = beside[np.linspace(0, len(beside) - 1, min(check, len(beside))).astype(np.int64)]
@@ -192,13 +196,13 @@ def _stays(
     """Whether points still end as their labels say."""
     stays = np.zeros(len(points), bool)
     size = max(1, _TURN // memory.neurons)
-    outputs = g_of(memory, attractors)
     for start in range(0, len(points), size):
         part = slice(start, start + size)
         ends, which = settle(memory, points[part], **how), labels[part]
         stays[part] = np.where(ends.settled, which >= 0, which == -1 - ends.status.astype(np.int64))
         at = np.flatnonzero(ends.settled & (which >= 0))
-        stays[start + at] = same(g_of(memory, ends.state[at]), outputs[which[at]])
+        one = np.zeros(len(at), np.int64)
+        stays[start + at] = are_at(memory, ends.state[at], ends.residual[at], attractors[which[at]], one)
     return stays
 
 

@@ -1,20 +1,122 @@
-"""Which of many steady states are one: ends that lie together are one attractor."""
+"""Which of many steady states are one: ends are moved onto the steady states beside them and told apart by g."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from fasthop.fields import activate, arguments
 from fasthop.memory import Memory
+from fasthop.states.newton import polish
 
-#: Two settled states are one attractor where g differs by at most this, relative to max(1, max|g|). A settled state
-#: lies within residual/rate of its attractor, so this allows rates down to a ten-thousandth at the default tolerance.
+#: Two steady states are one where every g_i differs by at most this, relative to max(1, |g_i|). Steady states are known
+#: far better than that; ends that are not yet are moved onto theirs first, whatever the tolerance they settled to.
 MATCH = 1e-6
+
+#: How far from its steady state an end may be: so many times its residual, which is 1/rate of the slowest mode; what
+#: Newton's method may move it, and from where on an end that matches nothing is looked at more closely.
+_SLOWEST = 1e4
+
+#: Least and largest share of max(1, |y_i|) that Newton's method may move an end: beyond lie other basins.
+_REACH = (1e-3, 0.1)
 
 #: Rows taken at a time: new memory for whole batches costs more than what is computed in it.
 _PIECE = 4096
+
+
+class Attractors(NamedTuple):
+    """What settled ends have come to.
+
+    Attributes
+    ----------
+    labels : int64 array, shape (B,)
+        The attractor of each end, numbered in the order of their first ends; −1 where not settled.
+    firsts : int64 array, shape (A,)
+        The first end of each.
+    state : float64 array, shape (A, N)
+        The steady states, as far as Newton's method could find them, in float64 whatever the memory's dtype.
+    """
+
+    labels: np.ndarray
+    firsts: np.ndarray
+    state: np.ndarray
+
+
+def identify(memory: Memory, states: np.ndarray, residual: np.ndarray, settled: np.ndarray) -> Attractors:
+    """Group settled ends into attractors.
+
+    Ends that match are one; one end of each group is moved onto its steady state, and groups whose steady states match
+    are one.
+
+    Parameters
+    ----------
+    memory : Memory
+        One memory.
+    states : float array, shape (B, N)
+    residual : float array, shape (B,)
+        Of every end, relative as `settle` reports it: the larger, the further may the steady state be.
+    settled : bool array, shape (B,)
+    """
+    labels, firsts = label(g_of(memory, states), settled)
+    polished = onto_steady(memory, states[firsts], residual[firsts])
+    if not firsts.size:
+        return Attractors(labels, firsts, polished)
+    merged, kept = label(g_of(without_drive(memory), polished), np.ones(len(firsts), bool))
+    return Attractors(np.where(settled, merged[labels], -1), firsts[kept], np.ascontiguousarray(polished[kept]))
+
+
+def are_at(
+    memory: Memory, states: np.ndarray, residual: np.ndarray, centres: np.ndarray, owners: np.ndarray
+) -> np.ndarray:
+    """Whether settled ends are at the attractors beside them, shape (B,).
+
+    Parameters
+    ----------
+    memory : Memory
+        One memory, or K.
+    states : float array, shape (B, N)
+    residual : float array, shape (B,)
+    centres : float array, shape (B, N) or (1, N)
+        Steady states.
+    owners : int array, shape (B,)
+        The memory of each.
+    """
+    wide = memory if memory.dtype == np.float64 else without_drive(memory)
+    states, outputs = states.astype(np.float64), g_of(wide, centres.astype(np.float64))
+    found = same(g_of(wide, states), outputs)
+    apart = np.abs(states - centres).max(axis=1)
+    unsure = np.flatnonzero(~found & (apart <= _SLOWEST * residual * np.maximum(1, np.abs(states).max(axis=1))))
+    for number in np.unique(owners[unsure]).tolist():
+        rows = unsure[owners[unsure] == number]
+        steady = onto_steady(memory, states[rows], residual[rows], number)
+        there = outputs if len(outputs) == 1 else outputs[rows]
+        found[rows] = same(g_of(without_drive(memory, number), steady), there)
+    return found
+
+
+def allowed(residual: np.ndarray) -> np.ndarray:
+    """Return how far ends with these residuals may be from their steady states, as a share of max(1, |y_i|)."""
+    return np.asarray(np.clip(_SLOWEST * residual.astype(np.float64), MATCH, _REACH[1]))
+
+
+def onto_steady(memory: Memory, states: np.ndarray, residual: np.ndarray, number: int = 0) -> np.ndarray:
+    """Return the steady states beside ends of one memory, or of number `number` of K, float64, shape (B, N)."""
+    reach = np.clip(_SLOWEST * residual.astype(np.float64), *_REACH)
+    return polish(without_drive(memory, number), states.astype(np.float64), reach=reach).state
+
+
+def without_drive(memory: Memory, number: int = 0) -> Memory:
+    """Return one memory in float64 with the same numbers and steady states, without R and time constants."""
+    weights, b = memory.weights, memory.b
+    if memory.count is not None or memory.dtype != np.float64:
+        weights = copy.copy(weights)
+        weights.stored = weights.stored.astype(memory.dtype).astype(np.float64)
+    if memory.count is not None:
+        weights.count, weights.stored, b = None, weights.stored[number : number + 1], b[number]
+    return Memory(weights, b, layers=memory.layers, variable=memory.variable)
 
 
 def g_of(memory: Memory, states: np.ndarray) -> np.ndarray:
@@ -25,10 +127,15 @@ def g_of(memory: Memory, states: np.ndarray) -> np.ndarray:
     return out
 
 
-def label(points: np.ndarray, settled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Group settled states into attractors.
+def same(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Whether each point is its centre, neuron by neuron; g of states of shape (B, N), and (B, N) or (1, N)."""
+    return np.asarray((np.abs(points - centres) <= MATCH * np.maximum(1, np.abs(centres))).all(axis=1))
 
-    Stateless: a state belongs to the first start that it lies near, whatever came between.
+
+def label(points: np.ndarray, settled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Group points that are the same.
+
+    Stateless: a point belongs to the first one that it lies near, whatever came between.
 
     Parameters
     ----------
@@ -40,20 +147,19 @@ def label(points: np.ndarray, settled: np.ndarray) -> tuple[np.ndarray, np.ndarr
     Returns
     -------
     labels : int64 array, shape (B,)
-        −1 where not settled; attractors are numbered in the order of their first start.
+        −1 where not settled; groups are numbered in the order of their first point.
     representatives : int64 array, shape (A,)
-        The first start of each.
+        The first point of each.
     """
     firsts = np.full(len(points), -1, np.int64)
     for bundle in _bundles(points, np.flatnonzero(settled)):
         left = bundle
         while left.size:
             first = left[0]
-            scale = MATCH * max(1.0, float(np.abs(points[first]).max()))
-            far = [np.abs(points[piece] - points[first]).max(axis=1) for piece in _pieces(left)]
-            same = np.concatenate(far) <= scale
-            firsts[left[same]] = first
-            left = left[~same]
+            alike = np.concatenate([same(points[piece], points[first : first + 1]) for piece in _pieces(left)])
+            alike[0] = True  # also where it is not finite
+            firsts[left[alike]] = first
+            left = left[~alike]
     representatives, labels = np.unique(firsts[settled], return_inverse=True)
     out = np.full(len(points), -1, np.int64)
     out[settled] = labels
@@ -72,18 +178,19 @@ def _pieces(rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _bundles(points: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
-    """Split points where their projections onto one line leave a gap that no two points of one attractor span.
+    """Split points where their projections onto one line leave a gap that no two of one group span.
 
-    Comparing every point with every attractor would cost their product; within a bundle there are few.
+    Comparing every point with every group would cost their product; within a bundle there are few.
     """
     if not chosen.size:
         return []
-    # Any fixed direction without structure; an irrational rotation gives one.
-    direction = np.modf((np.arange(points.shape[1]) + 1) * 0.6180339887498949)[0] - 0.5
+    # Any fixed direction without structure; an irrational rotation gives one. A neuron that is large anywhere counts
+    # as much less, so that it does not hide the others.
+    size = np.max([np.abs(points[rows]).max(axis=0) for rows in _pieces(chosen)], axis=0)
+    direction = (np.modf((np.arange(points.shape[1]) + 1) * 0.6180339887498949)[0] - 0.5) / np.maximum(1.0, size)
     places = np.concatenate([points[rows] @ direction for rows in _pieces(chosen)])
-    size = max(1.0, *(float(np.abs(points[rows]).max()) for rows in _pieces(chosen)))
     # Twice the widest spread, because the projections are rounded.
-    widest = 2 * MATCH * size * float(np.abs(direction).sum())
+    widest = 2 * MATCH * float((np.abs(direction) * np.maximum(1.0, size)).sum())
     order = np.argsort(places, kind="stable")
     cuts = np.flatnonzero(np.diff(places[order]) > widest) + 1
     return [np.sort(part) for part in np.split(chosen[order], cuts)]

@@ -13,9 +13,8 @@ from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import KINDS, Ends
 from fasthop.fields import activate, arguments, as_states, refuse_many_or_v, relative, residuals
 from fasthop.memory import Memory
-from fasthop.states.attractors import distances, g_of, label
+from fasthop.states.attractors import distances, identify
 from fasthop.states.dead import dead_neurons
-from fasthop.states.newton import polish
 from fasthop.states.stability import VERDICTS, stability
 from fasthop.statistics import wilson
 
@@ -31,8 +30,9 @@ SYSTEMS: dict[str, tuple[str, str | None]] = {
 def census(memory: Memory, ends: Any, *, tolerance: float | None = None) -> pd.DataFrame:
     """Say of every end what it is: kind, energy, dead neurons, stability under each system, share of its basin.
 
-    Settled ends are grouped into attractors by g, so that points of one flat region are one. One of each group is
-    polished by Newton's method, and energy and stability are those of the polished state.
+    Settled ends are grouped into attractors by g, so that points of one flat region are one. One of each group is moved
+    onto its steady state by Newton's method, in float64 and as far as the tolerance asks for; groups that meet there
+    are one, and energy and stability are those of the steady state.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def census(memory: Memory, ends: Any, *, tolerance: float | None = None) -> pd.D
     ends : Ends, or array_like of shape (B, N) or (N,)
         What `settle` returned, or states: these count as settled where the residual meets the tolerance.
     tolerance : float, optional
-        For states: settled where max|residual| ≤ tolerance · max(1, max|y|). By default 1e-10, in float32 1e-5.
+        For states: settled where |residual_i| ≤ tolerance · max(1, |y_i|) for all neurons. By default 1e-10, in float32 1e-5.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def census(memory: Memory, ends: Any, *, tolerance: float | None = None) -> pd.D
     refuse_many_or_v(memory)
     state, status, left = _ends(memory, ends, tolerance)
     settled = status == KINDS.index("settled")
-    attractor, representatives, polished = _attractors(memory, state, settled)
+    attractor, _, polished = identify(memory, state, left, settled)
     finite = np.isfinite(state).all(axis=1)
     lost = np.flatnonzero(finite & ~settled)
 
@@ -79,23 +79,24 @@ def census(memory: Memory, ends: Any, *, tolerance: float | None = None) -> pd.D
         out[lost] = of_lost
         return out
 
+    steady = polished.astype(memory.dtype)
     known = not why_not_lyapunov(memory, natural_energy(memory))
-    energies = [energy(memory, part) if known and len(part) else np.nan for part in (polished, state[lost])]
+    energies = [energy(memory, part) if known and len(part) else np.nan for part in (steady, state[lost])]
     columns["energy"] = spread(np.broadcast_to(energies[0], len(polished)), energies[1], np.nan, float)
-    k, dead = _dead(memory, polished)
+    k, dead = _dead(memory, steady)
     lost_k, lost_dead = _dead(memory, state[lost])
     columns["k"] = pd.array(spread(k, lost_k, -1, np.int64), "Int64")
     columns["k"][~finite] = pd.NA
     columns["dead"] = spread(dead, lost_dead, None, object)
 
-    own = stability(memory, polished)
+    own = stability(memory, steady)
     columns["verdict"] = _words(own.verdict, attractor)
     columns["largest"] = spread(own.largest, np.nan, np.nan, float)
-    for name, verdicts in under_each_system(memory, arguments(memory, polished)).items():
+    for name, verdicts in under_each_system(memory, arguments(memory, steady)).items():
         columns[name] = _words(verdicts, attractor)
 
     counts = np.bincount(status, minlength=len(KINDS))[status]
-    counts[settled] = np.bincount(attractor[settled], minlength=len(representatives))[attractor[settled]]
+    counts[settled] = np.bincount(attractor[settled], minlength=len(polished))[attractor[settled]]
     columns["share"] = counts / max(1, len(state))
     columns["share_low"], columns["share_high"] = wilson(counts, max(1, len(state)))
     return pd.DataFrame(columns)
@@ -114,17 +115,6 @@ def _ends(memory: Memory, ends: Any, tolerance: float | None) -> tuple[np.ndarra
     names = np.where(left <= goal, KINDS.index("settled"), KINDS.index("unsettled"))
     names[~np.isfinite(left)] = KINDS.index("not_finite")
     return array, names, left
-
-
-def _attractors(memory: Memory, state: np.ndarray, settled: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the attractor of every end, the first end of each, and each polished."""
-    labels, firsts = label(g_of(memory, state), settled)
-    polished = polish(memory, state[firsts]).state
-    if not firsts.size:
-        return labels, firsts, polished
-    # What crept towards one attractor from two sides meets there.
-    merged, kept = label(g_of(memory, polished), np.ones(len(firsts), bool))
-    return np.where(settled, merged[labels], -1), firsts[kept], np.ascontiguousarray(polished[kept])
 
 
 def _dead(memory: Memory, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from fasthop.memory import Memory
 #: Λ of a dead neuron is at most this.
 FLAT = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
 
-#: Two values of g are one where they differ by this many roundings, relative to max(1, max|g|).
+#: Two values of g are one where they differ by this many roundings, relative to max(1, |g_i|).
 _ROUNDINGS = 1000
 
 
@@ -209,7 +209,7 @@ def recover(memory: Memory, minimiser: Any) -> Recovered:
     field = residuals(memory, np.ascontiguousarray(base))[0] + base
     found = dead.project_alive(dead.argument) + dead.project_dead(field)
     before, after = activate(memory, dead.argument), activate(memory, found)
-    size = np.maximum(1, np.abs(before).max(axis=-1))
-    close = np.abs(after - before).max(axis=-1) <= _ROUNDINGS * np.finfo(memory.dtype).eps * size
+    apart = np.abs(after - before) / np.maximum(1, np.abs(before))
+    close = apart.max(axis=-1) <= _ROUNDINGS * np.finfo(memory.dtype).eps
     alone = np.ndim(minimiser) == 1
     return Recovered(found[0], close[0]) if alone else Recovered(found, close)

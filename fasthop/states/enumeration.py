@@ -24,7 +24,7 @@ _MOST = 2**27
 #: Singular supports that are looked at one by one.
 _MOST_SINGULAR = 10_000
 
-#: Two numbers of a state are one where they differ by this times its size.
+#: Two numbers of a neuron are one where they differ by this times the sizes of the terms of its equation.
 _SAME = 1e-9
 
 
@@ -151,8 +151,8 @@ def exact_states(W: np.ndarray, b: np.ndarray, workers: int) -> Exact:
     pools = _continua(W, b, singular)
     kept = np.ones(len(y), bool)
     for i in np.flatnonzero(edge):
-        near = _SAME * max(1.0, np.abs(y[i]).max())
-        twin = np.abs(y - y[i]).max(axis=1) <= near
+        near = _SAME * (np.abs(b) + np.abs(W) @ np.maximum(y[i], 0))
+        twin = (np.abs(y - y[i]) <= near).all(axis=1)
         twin[i] = False
         in_pool = any(((y[i] >= -near) | ~alive).all() and ((y[i] <= near) | alive).all() for _, alive in pools)
         kept[i] = not in_pool and not (twin & kept & (~edge | (np.arange(len(y)) < i))).any()
@@ -168,10 +168,9 @@ def exact_states(W: np.ndarray, b: np.ndarray, workers: int) -> Exact:
 
 
 def _of_empty_support(b: np.ndarray) -> int:
-    near = kernels.EDGE * np.abs(b).max()
-    if (b > near).any():
+    if (b > 0).any():
         return kernels.NOTHING
-    return kernels.ON_EDGE if (b >= -near).any() else kernels.STEADY
+    return kernels.ON_EDGE if (b == 0).any() else kernels.STEADY
 
 
 def _continua(W: np.ndarray, b: np.ndarray, singular: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -184,16 +183,18 @@ def _continua(W: np.ndarray, b: np.ndarray, singular: np.ndarray) -> list[tuple[
             f"W must have few supports on which I − W_σσ is singular; got {len(singular)}, so that steady states are "
             "not isolated. Search with exact=False, or change W a little."
         )
-    n = len(b)
+    # The linear program has tolerances of its own, for numbers near 1.
+    n, unit = len(b), float(np.abs(b).max()) or 1.0
+    b = b / unit
     found = []
     for support in singular:
         alive = (support >> np.arange(n) & 1).astype(bool)
         size = int(alive.sum())
         matrix, due = np.eye(size) - W[np.ix_(alive, alive)], b[alive]
         solution = np.linalg.lstsq(matrix, due, rcond=kernels.ZERO)[0]
-        scale = max(1.0, float(np.abs(solution).max()), float(np.abs(b).max()))
-        if np.abs(matrix @ solution - due).max() > _SAME * scale:
+        if (np.abs(matrix @ solution - due) > _SAME * (np.abs(matrix) @ np.abs(solution) + np.abs(due))).any():
             continue
+        scale = max(1.0, float(np.abs(solution).max()))
         # Unknowns y_σ and the slack s: maximise s with y_σ ≥ s, W_τσ y_σ + b_τ ≤ 0, s ≤ scale.
         rows = np.concatenate([-np.eye(size), W[np.ix_(~alive, alive)]])
         column = np.concatenate([np.ones(size), np.zeros(n - size)])[:, None]
@@ -209,5 +210,5 @@ def _continua(W: np.ndarray, b: np.ndarray, singular: np.ndarray) -> list[tuple[
             y = b.copy()
             y[alive] = answer.x[:-1]
             y[~alive] += W[np.ix_(~alive, alive)] @ answer.x[:-1]
-            found.append((y, alive))
+            found.append((unit * y, alive))
     return found

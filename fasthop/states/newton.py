@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fasthop import checks
 from fasthop.derivatives import jacobians
-from fasthop.fields import as_states, refuse_many_or_v, relative, residuals, thin_curvature
+from fasthop.fields import as_states, relative, residuals, thin_curvature
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
 
@@ -25,7 +26,7 @@ class Polished(NamedTuple):
     ----------
     state : float array, shape (B, N)
     residual : float array, shape (B,)
-        max|residual| / max(1, max|y|), never more than before.
+        The largest |residual_i| / max(1, |y_i|), never more than before.
     moved : float array, shape (B,)
         max|change|; 0 where no step made the residual smaller.
     """
@@ -35,7 +36,7 @@ class Polished(NamedTuple):
     moved: np.ndarray
 
 
-def polish(memory: Memory, states: Any, *, reach: float = 1e-3) -> Polished:
+def polish(memory: Memory, states: Any, *, reach: Any = 1e-3) -> Polished:
     """Move states onto the steady states next to them by Newton's method; a state that would go far stays.
 
     A dead neuron has no column in W Λ, so a step solves for the alive ones and sets the dead ones after them.
@@ -46,29 +47,31 @@ def polish(memory: Memory, states: Any, *, reach: float = 1e-3) -> Polished:
         One memory.
     states : array_like, shape (B, N) or (N,)
         One state is taken as a batch of one.
-    reach : float
-        A step that takes a state further than `reach` · max(1, max|y|) from where it was given is not made: it could
+    reach : float, or array_like of shape (B,)
+        A step that takes some neuron further than `reach` · max(1, |y_i|) from where it was given is not made: it could
         lead into another basin.
 
     Returns
     -------
     Polished
     """
-    refuse_many_or_v(memory)
+    if memory.count is not None:
+        raise ValueError(f"memory must be one memory; got {memory.count}.")
     array, _ = as_states(memory, states)
+    within = np.broadcast_to(checks.real_array("reach", reach, np.float64), len(array))
     size = max(1, _BATCH // memory.neurons**2)
     with one_blas_thread():
-        parts = [_polish(memory, array[at : at + size], reach) for at in range(0, len(array), size)]
+        parts = [_polish(memory, array[at : at + size], within[at : at + size]) for at in range(0, len(array), size)]
     if not parts:
         return Polished(array, np.empty(0, array.dtype), np.empty(0, array.dtype))
     return Polished(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _polish(memory: Memory, given: np.ndarray, reach: float) -> Polished:
+def _polish(memory: Memory, given: np.ndarray, reach: np.ndarray) -> Polished:
     state = given.copy()
     left, arguments = residuals(memory, state)
     size = relative(left, state)
-    limit = reach * np.maximum(1, np.abs(given).max(axis=1))
+    limit = reach[:, None] * np.maximum(1, np.abs(given))
     active = np.flatnonzero(size > 0)
     for _ in range(_STEPS):
         if not active.size:
@@ -76,7 +79,7 @@ def _polish(memory: Memory, given: np.ndarray, reach: float) -> Polished:
         step = _newton_step(memory, left[active], arguments[active])
         trial = (state[active] + step).astype(state.dtype)
         near = np.isfinite(trial).all(axis=1)
-        near[near] = np.abs(trial[near] - given[active[near]]).max(axis=1) <= limit[active[near]]
+        near[near] = (np.abs(trial[near] - given[active[near]]) <= limit[active[near]]).all(axis=1)
         active, trial = active[near], trial[near]
         if not active.size:
             break

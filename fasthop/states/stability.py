@@ -40,8 +40,8 @@ from fasthop_kernels.flows import GRADIENT, NONE
 
 VERDICTS = ("stable", "unstable", "undecided", "not_steady")
 
-#: A real part of at most this times the norm of the matrix is a zero; the residual relative to max(1, max|y|) from
-#: which on a state is not steady; and the distance of y from a jump of Λ at which it stands on it.
+#: A real part of at most this times the norm of the matrix is a zero; the residual relative to max(1, |y_i|) from which
+#: on a state is not steady; and the distance of a neuron from a jump of Λ at which it stands on it.
 _ZERO = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-4}
 _STEADY = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-3}
 _KINK = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-4}
@@ -134,10 +134,10 @@ def stability(memory: Memory, states: Any) -> Stability:
 def _slopes_at_kinks(memory: Memory, arguments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the diagonal of Λ, the larger one where it jumps, and where that is."""
     slope, kinked = slopes(memory, arguments), np.zeros(arguments.shape, bool)
-    near = _KINK[memory.dtype] * np.maximum(1, np.abs(arguments).max(axis=1, keepdims=True))
+    near = _KINK[memory.dtype] * np.maximum(1, np.abs(arguments))
     for span, kind in spans(memory):
         for place in kind.kinks:
-            kinked[:, span] |= np.abs(arguments[:, span] - place) <= near
+            kinked[:, span] |= np.abs(arguments[:, span] - place) <= near[:, span]
     if kinked.any():
         sides = (slopes(memory, (arguments + side * 2 * near).astype(memory.dtype)) for side in (-1, 1))
         slope = np.where(kinked, np.maximum(*sides), slope)

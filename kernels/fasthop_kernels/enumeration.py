@@ -25,7 +25,8 @@ LANES = LINE // 8
 #: Supports that a thread takes at a time.
 CHUNK = 8192
 
-#: A pivot, or the y of an alive neuron, at most this times the largest number of its system counts as 0.
+#: A pivot at most this, where the largest entry of every row is about 1, counts as 0, and so does the y of an alive
+#: neuron at most this times the sizes of the terms of its own equation: neurons of any size stand side by side.
 ZERO = 1e-12
 
 #: The same for the y of a dead neuron, wider: a state with a neuron at 0 belongs to the support without it, and must
@@ -67,8 +68,11 @@ def _next_support(support: int) -> int:
 
 
 @kernel
-def _load(W: Any, b: Any, size: int, supports: Any, alive: Any, a: Any, scale: Any) -> None:
-    """Write I − W_σσ and b_σ side by side for LANES supports; `scale` is the largest entry of the matrix."""
+def _load(W: Any, b: Any, size: int, supports: Any, alive: Any, a: Any) -> None:
+    """Write I − W_σσ and b_σ side by side for LANES supports, each row by a power of two with its largest entry near 1.
+
+    Powers of two keep the digits of the row.
+    """
     neurons, width = b.size, size + 1
     for lane in range(LANES):
         at = 0
@@ -76,20 +80,23 @@ def _load(W: Any, b: Any, size: int, supports: Any, alive: Any, a: Any, scale: A
             if supports[lane] >> i & 1:
                 alive[at * LANES + lane] = i
                 at += 1
-        largest = 0.0
         for i in range(size):
             row = alive[i * LANES + lane]
+            largest = 0.0
             for j in range(size):
                 column = alive[j * LANES + lane]
                 value = (1.0 if i == j else 0.0) - W[row, column]
                 a[(i * width + j) * LANES + lane] = value
                 largest = max(largest, abs(value))
             a[(i * width + size) * LANES + lane] = b[row]
-        scale[lane] = largest
+            if largest > 2 or 0 < largest < 0.5:
+                unit = 2.0 ** -np.floor(np.log2(largest))
+                for j in range(width):
+                    a[(i * width + j) * LANES + lane] *= unit
 
 
 @kernel
-def _eliminate(a: Any, size: int, scale: Any, pivot: Any, factor: Any, singular: Any) -> None:
+def _eliminate(a: Any, size: int, pivot: Any, factor: Any, singular: Any) -> None:
     """Bring LANES systems to triangular form, each with its own row exchanges."""
     wide_vectors()
     width = size + 1
@@ -106,7 +113,7 @@ def _eliminate(a: Any, size: int, scale: Any, pivot: Any, factor: Any, singular:
                 best[lane] = abs(column[lane]) if bigger else best[lane]
                 pivot[lane] = i if bigger else pivot[lane]
         for lane in range(LANES):
-            singular[lane] |= best[lane] <= ZERO * scale[lane]
+            singular[lane] |= best[lane] <= ZERO
         for lane in range(LANES):
             if pivot[lane] != k:
                 here, there = k * width * LANES + lane, pivot[lane] * width * LANES + lane
@@ -125,7 +132,7 @@ def _eliminate(a: Any, size: int, scale: Any, pivot: Any, factor: Any, singular:
 
 
 @kernel
-def _substitute(a: Any, size: int, scale: Any, solution: Any, fails: Any) -> bool:
+def _substitute(a: Any, size: int, terms: Any, solution: Any, fails: Any) -> bool:
     """Solve the triangular systems from the last neuron up; stop when every lane has an entry that is not positive."""
     wide_vectors()
     width = size + 1
@@ -134,15 +141,18 @@ def _substitute(a: Any, size: int, scale: Any, solution: Any, fails: Any) -> boo
         x = solution[i * LANES : (i + 1) * LANES]
         for lane in range(LANES):
             x[lane] = row[size * LANES + lane]
+            terms[lane] = abs(x[lane])
         for j in range(i + 1, size):
             known, weight = solution[j * LANES : (j + 1) * LANES], row[j * LANES : (j + 1) * LANES]
             for lane in range(LANES):
-                x[lane] -= weight[lane] * known[lane]
+                part = weight[lane] * known[lane]
+                x[lane] -= part
+                terms[lane] += abs(part)
         left = 0
         for lane in range(LANES):
-            x[lane] /= row[i * LANES + lane]
-            scale[lane] = abs(x[lane]) if abs(x[lane]) > scale[lane] else scale[lane]
-            fails[lane] |= not x[lane] > ZERO * scale[lane]
+            diagonal = row[i * LANES + lane]
+            x[lane] /= diagonal
+            fails[lane] |= not x[lane] * abs(diagonal) > ZERO * terms[lane]
             left += 0 if fails[lane] else 1
         if left == 0:
             return False
@@ -150,21 +160,23 @@ def _substitute(a: Any, size: int, scale: Any, solution: Any, fails: Any) -> boo
 
 
 @kernel
-def _judge(W: Any, b: Any, size: int, support: int, lane: int, alive: Any, solution: Any, scale: float) -> int:
+def _judge(W: Any, b: Any, size: int, support: int, lane: int, alive: Any, solution: Any) -> int:
     """Return what a support holds whose y_σ is positive but for rounding, from y_σ and the dead neurons."""
-    for i in range(size):
-        if not solution[i * LANES + lane] > ZERO * scale:
-            return NOTHING
-    edge = False
+    edge, at = False, 0
     for t in range(b.size):
-        if support >> t & 1:
-            continue
         y = b[t]
+        terms = abs(y)
         for i in range(size):
-            y += W[t, alive[i * LANES + lane]] * solution[i * LANES + lane]
-        if not y <= EDGE * scale:
+            part = W[t, alive[i * LANES + lane]] * solution[i * LANES + lane]
+            y += part
+            terms += abs(part)
+        if support >> t & 1:
+            if not solution[at * LANES + lane] > ZERO * terms:
+                return NOTHING
+            at += 1
+        elif not y <= EDGE * terms:
             return NOTHING
-        if y >= -EDGE * scale:
+        elif y >= -EDGE * terms:
             edge = True
     return ON_EDGE if edge else STEADY
 
@@ -172,28 +184,21 @@ def _judge(W: Any, b: Any, size: int, support: int, lane: int, alive: Any, solut
 @kernel
 def _definite(W: Any, size: int, alive: Any, a: Any) -> int:
     """Return whether the symmetric I − W_σσ is positive definite, by Cholesky's method in `a`."""
-    scale = 0.0
     for i in range(size):
         for j in range(i + 1):
-            value = (1.0 if i == j else 0.0) - W[alive[i * LANES], alive[j * LANES]]
-            scale = max(scale, abs(value))
+            weight = W[alive[i * LANES], alive[j * LANES]]
+            value, terms = (1.0 if i == j else 0.0) - weight, 1.0 + abs(weight)
             for k in range(j):
-                value -= a[i * size + k] * a[j * size + k]
+                part = a[i * size + k] * a[j * size + k]
+                value -= part
+                terms += abs(part)
             if i > j:
                 a[i * size + j] = value / a[j * size + j]
-            elif value > ZERO * scale:
+            elif value > ZERO * terms:
                 a[i * size + i] = np.sqrt(value)
             else:
-                return UNSTABLE if value < -ZERO * scale else UNDECIDED
+                return UNSTABLE if value < -ZERO * terms else UNDECIDED
     return STABLE
-
-
-@kernel
-def _largest(b: Any) -> float:
-    size = 0.0
-    for i in range(b.size):
-        size = max(size, abs(b[i]))
-    return size
 
 
 @kernel
@@ -202,21 +207,20 @@ def _solve(W: Any, b: Any, size: int, supports: Any, integers: Any, floats: Any,
     neurons = b.size
     pivot, singular, fails = integers[:LANES], integers[LANES : 2 * LANES], integers[2 * LANES : 3 * LANES]
     alive = integers[3 * LANES :]
-    scale, factor = floats[:LANES], floats[LANES : 2 * LANES]
+    terms, factor = floats[:LANES], floats[LANES : 2 * LANES]
     solution = floats[2 * LANES : (2 + neurons) * LANES]
     a = floats[(2 + neurons) * LANES :]
     singular[:] = 0
     fails[:] = 0
-    _load(W, b, size, supports, alive, a, scale)
-    _eliminate(a, size, scale, pivot, factor, singular)
-    scale[:] = _largest(b)
-    some = _substitute(a, size, scale, solution, fails)
+    _load(W, b, size, supports, alive, a)
+    _eliminate(a, size, pivot, factor, singular)
+    some = _substitute(a, size, terms, solution, fails)
     for lane in range(LANES):
         verdict = NOTHING
         if singular[lane]:
             verdict = SINGULAR
         elif some and not fails[lane]:
-            verdict = _judge(W, b, size, supports[lane], lane, alive, solution, scale[lane])
+            verdict = _judge(W, b, size, supports[lane], lane, alive, solution)
         verdicts[lane] = verdict
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fasthop_kernels.bits import like
 from fasthop_kernels.flows import residual, velocity
 from fasthop_kernels.jit import inner_kernel, kernel
 from fasthop_kernels.lanes import wide_vectors
@@ -98,3 +99,20 @@ def step(method: Method, tables: Tables, weights: Any, drive_weights: Any, tile:
         if stage < last:
             _next_stage(tile.y, tile.k, tile.z, tile.total, h * method.ahead[stage], method.weight[stage])
     _last_stage(tile.y, tile.k, tile.total, h, method.weight[last])
+
+
+@kernel
+def measure_step(method: Method, tile: Tile, h: Any, length: Any) -> None:
+    """Reduce the step that `step` took last, |y − y before it|, over the neurons; `length` has ROWS sums a lane.
+
+    It can be much longer than h |ẏ| where it began: a stage may have crossed a jump of ẏ.
+    """
+    wide_vectors()
+    panel, last = length.size, method.weight.size - 1
+    weight, before = h * method.weight[last], h if last > 0 else like(0.0, h)
+    length[:] = 0
+    for p in range(0, tile.k.size, panel):
+        slopes, totals = tile.k[p : p + panel], tile.total[p : p + panel]
+        for e in range(panel):
+            size = abs(before * totals[e] + weight * slopes[e])
+            length[e] = size if size > length[e] else length[e]

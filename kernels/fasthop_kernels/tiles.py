@@ -17,8 +17,8 @@ class Tile(NamedTuple):
 
     State, stage state, activation, slope, weighted sum of slopes; bias and rate spread over the lanes (`rate` empty
     where all time constants are 1); the argument of g, or room for a product (empty where a system needs neither); the
-    narrow middle of a product of low rank; ROWS partial maxima a lane of |residual|, |y| and |ẏ|, and a mark of NaN;
-    the square matrices of an orthogonal factor (`polar`).
+    narrow middle of a product of low rank; ROWS partial maxima a lane of |residual|, |y|, |ẏ| and the relative residual,
+    and a mark of NaN; the square matrices of an orthogonal factor (`polar`).
     """
 
     y: Any
@@ -33,6 +33,7 @@ class Tile(NamedTuple):
     residual: Any
     distance: Any
     speed: Any
+    left: Any
     poison: Any
     square: Any
 
@@ -54,16 +55,19 @@ def _square_numbers(tables: Tables, line: int) -> int:
 
 
 def workspace(tables: Tables, workers: int) -> tuple[Any, Any]:
-    """Allocate buffers for tiles of any width: floats aligned to cache lines, and integers, one row per worker."""
+    """Allocate buffers for tiles of any width: floats aligned to cache lines, and integers, one row per worker.
+
+    The last three floats for every lane, and the three integers, are what a lane keeps from one step to the next.
+    """
     dtype = np.dtype(tables.bias.dtype)
     most = MAX_LINES * lane_line(dtype)
     rank = max(largest_rank(tables.blocks), largest_rank(tables.drive_blocks))
-    count = (8 * padded_rows(tables.bias.shape[1]) + rank + 4 * ROWS) * most
+    count = (8 * padded_rows(tables.bias.shape[1]) + rank + 5 * ROWS + 3) * most
     count += _square_numbers(tables, lane_line(dtype))
     raw = np.zeros(workers * count * dtype.itemsize + LINE, np.uint8)
     start = -raw.ctypes.data % LINE
     floats = raw[start : start + workers * count * dtype.itemsize].view(dtype).reshape(workers, count)
-    return floats, np.zeros((workers, 2 * most), np.int64)
+    return floats, np.zeros((workers, 3 * most), np.int64)
 
 
 @kernel
@@ -92,7 +96,8 @@ def shape_tile(tables: Tables, memory: int, floats: Any, lanes: int) -> Tile:
         floats[at + panel : at + 2 * panel],
         floats[at + 2 * panel : at + 3 * panel],
         floats[at + 3 * panel : at + 4 * panel],
-        floats[at + 4 * panel : at + 4 * panel + _square_numbers(tables, LINE // floats.itemsize)],
+        floats[at + 4 * panel : at + 5 * panel],
+        floats[at + 5 * panel : at + 5 * panel + _square_numbers(tables, LINE // floats.itemsize)],
     )
     for i in range(neurons):
         tile.bias[i * lanes : (i + 1) * lanes] = tables.bias[memory, i]

@@ -43,9 +43,9 @@ def true_residual(memory, states):
     residual, size = np.empty(y.shape[:-1]), np.empty(y.shape[:-1])
     for k in np.ndindex(y.shape[:-2]):
         g = formula(y[k], a) if a or memory.activation.name == "leaky_relu" else formula(y[k])
-        scale = np.maximum(1, np.abs(y[k]).max(axis=1))
-        residual[k] = np.abs(g @ W[k].T - y[k] + b[k]).max(axis=1) / scale
-        size[k] = (np.abs(g) @ np.abs(W[k]).T + np.abs(y[k]) + np.abs(b[k])).max(axis=1) / scale
+        scale = np.maximum(1, np.abs(y[k]))
+        residual[k] = (np.abs(g @ W[k].T - y[k] + b[k]) / scale).max(axis=1)
+        size[k] = ((np.abs(g) @ np.abs(W[k]).T + np.abs(y[k]) + np.abs(b[k])) / scale).max(axis=1)
     return residual, size
 
 
@@ -56,7 +56,9 @@ def assert_ends_are_true(memory, starts, ends, tolerance, t_max):
     error = eps * (memory.neurons + 8) * size * gain
     assert (np.abs(ends.residual - residual) <= error).all()
     assert (residual[ends.settled] <= tolerance + error[ends.settled]).all()
-    assert (ends.residual[~ends.settled] > memory.dtype.type(tolerance)).all()
+    # What is out of time though it meets the tolerance does so because it is large, and is not slowing down.
+    near = ~ends.settled & ~(ends.residual > memory.dtype.type(tolerance))
+    assert (np.abs(ends.state[near]).max(axis=-1) > 1).all()
     most = np.ceil(t_max / ends.dt * (1 - 1e-12))
     assert (ends.steps <= (most if memory.count is None else most[:, None])).all()
     assert ends.paid >= ends.steps.sum() + ends.steps.size
@@ -88,8 +90,11 @@ def test_a_settled_end_is_its_own_end(problem):
     memory, starts = problem
     ends = settle(memory, starts, tolerance=1e-4, t_max=30)
     again = settle(memory, ends.state, tolerance=1e-4, t_max=30)
-    assert (again.steps[ends.settled] == 0).all()
-    np.testing.assert_array_equal(again.state[ends.settled], ends.state[ends.settled])
+    # One more step is needed where the residual is within the tolerance of a large |y| alone: is it still falling?
+    assert (again.steps[ends.settled] <= 1).all()
+    stays = ends.settled & (again.steps == 0)
+    np.testing.assert_array_equal(again.state[stays], ends.state[stays])
+    assert (again.settled | ~ends.settled).all()
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
