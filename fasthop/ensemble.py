@@ -207,7 +207,8 @@ def settle(
     t_max : float
         Dimensionless time after which a trajectory counts as unsettled.
     dt : float, or array_like of shape (K,), optional
-        The step of every memory, or of each; by default half the largest stable one, from a bound on the Jacobian (`default_step`).
+        The step of every memory, or of each; by default half the largest stable one, from a bound on the Jacobian
+        (`default_step`).
     method : {"rk4", "euler"}
     escape : float
         A trajectory has diverged where max|y| exceeds this.

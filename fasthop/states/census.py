@@ -41,7 +41,8 @@ def census(memory: Memory, ends: Any, *, tolerance: float | None = None) -> pd.D
     ends : Ends, or array_like of shape (B, N) or (N,)
         What `settle` returned, or states: these count as settled where the residual meets the tolerance.
     tolerance : float, optional
-        For states: settled where |residual_i| ≤ tolerance · max(1, |y_i|) for all neurons. By default 1e-10, in float32 1e-5.
+        For states: settled where |residual_i| ≤ tolerance · max(1, |y_i|) for all neurons. By default 1e-10, in
+        float32 1e-5.
 
     Returns
     -------

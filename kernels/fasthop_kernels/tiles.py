@@ -17,8 +17,8 @@ class Tile(NamedTuple):
 
     State, stage state, activation, slope, weighted sum of slopes; bias and rate spread over the lanes (`rate` empty
     where all time constants are 1); the argument of g, or room for a product (empty where a system needs neither); the
-    narrow middle of a product of low rank; ROWS partial maxima a lane of |residual|, |y|, |ẏ| and the relative residual,
-    and a mark of NaN; the square matrices of an orthogonal factor (`polar`).
+    narrow middle of a product of low rank; ROWS partial maxima a lane of |residual|, |y|, |ẏ| and the relative
+    residual, and a mark of NaN; the square matrices of an orthogonal factor (`polar`).
     """
 
     y: Any
