@@ -96,7 +96,6 @@ class Equations:
             residual=np.full(count, np.nan, kind),
             status=np.full(count, -1, np.int8),
             products=np.zeros(count, np.int64),
-            dimensions=np.full(count, -1, np.int64),
         )
 
     def run(
@@ -117,6 +116,7 @@ class Equations:
             dimensions=way.get("dimensions", 0),
             rounding=kind.type(32 * np.finfo(kind).eps),
             hessenberg=way.get("hessenberg", np.zeros((0, 0, 0), kind)),
+            columns=way.get("columns", np.full(len(self.states), -1)),
         )
         floats = _buffers(tables, kernels.kept_vectors(plan.kind, plan.dimensions), lanes, workers)
         lengths = np.zeros((workers, lanes), np.int64)

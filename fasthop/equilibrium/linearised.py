@@ -28,10 +28,10 @@ RESTART = {kernels.GMRES: 24, kernels.MINRES: 400}
 
 
 class Space(NamedTuple):
-    """The matrices of I − J in the Krylov spaces of all states, (B, m + 1, m), and the dimensions of these, (B,)."""
+    """The matrices of I − J in the Krylov spaces of all states, (B, m + 1, m), and how many columns each has, (B,)."""
 
     hessenberg: np.ndarray
-    dimensions: np.ndarray
+    columns: np.ndarray
     symmetric: bool
 
 
@@ -47,7 +47,7 @@ class Linearised(Equations):
         if "spectrum" in part.__dict__:
             part.spectrum = self.spectrum.some(rows)
         if self._space is not None:
-            part._space = Space(self._space.hessenberg[rows], self._space.dimensions[rows], self._space.symmetric)
+            part._space = Space(self._space.hessenberg[rows], self._space.columns[rows], self._space.symmetric)
         return part
 
     # --- Krylov spaces ----------------------------------------------------------------------------------------------
@@ -107,11 +107,16 @@ class Linearised(Equations):
         """Run the kernel with Krylov spaces, and keep the first of them if there is none yet."""
         n, new = self.memory.neurons, self._space is None and "spectrum" not in self.__dict__
         restart, kept = min(columns or RESTART[kind], max(n, 2)), min(columns or COLUMNS[kind], n) if new else 0
-        hessenberg = np.zeros((len(self.states), kept + 1, kept), self.memory.dtype)
-        tables = self.tables._replace(system=OUTSIDE) if kind == kernels.MINRES else None
-        self.run(problem, found, NARROW, tables, kind=kind, dimensions=restart, hessenberg=hessenberg)
+        space = Space(
+            hessenberg=np.zeros((len(self.states), kept + 1, kept), self.memory.dtype),
+            columns=np.full(len(self.states), -1),
+            symmetric=kind == kernels.MINRES,
+        )
+        tables = self.tables._replace(system=OUTSIDE) if space.symmetric else None
+        kernel = {"kind": kind, "dimensions": restart, "hessenberg": space.hessenberg, "columns": space.columns}
+        self.run(problem, found, NARROW, tables, **kernel)
         if new:
-            self._space = Space(hessenberg, found.dimensions, kind == kernels.MINRES)
+            self._space = space
 
     # --- spectrum and stability -------------------------------------------------------------------------------------
 
