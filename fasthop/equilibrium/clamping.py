@@ -21,28 +21,36 @@ class Clamped(Weights):
     ----------
     free : Weights
         Of the memory that was clamped; its numbers are the first of `stored`.
-    heard : Weights
-        The rows of the other neurons alone.
-    held : bool array, shape (N,)
     """
 
     def __init__(self, free: Weights, spans: Sequence[tuple[int, int]]) -> None:
         n, k, at = free.neurons, len(free.stored), free.stored.shape[1]
-        self.free, self.held = free, np.zeros(n, bool)
-        own = []
+        held, own = np.zeros(n, bool), []
         for first, last in spans:
-            self.held[first:last] = True
+            held[first:last] = True
             own.append((first, first, last - first, last - first, at, DIAGONAL, 0))
             at += last - first
         stored = np.concatenate([free.stored, np.ones((k, at - free.stored.shape[1]))], axis=1)
-        table = [part for block in free.blocks.tolist() for part in self._heard(block)]
-        self.heard = Weights(n, free.count, table, stored, False)
+        table = [part for block in free.blocks.tolist() for part in self._not_held(block, held)]
         super().__init__(n, free.count, [*table, *own], stored, False)
+        self.free, self.held = free, held
+        self._heard = Weights(n, free.count, table, stored, False)
 
-    def _heard(self, block: list[int]) -> list[list[int]]:
+    @property
+    def heard(self) -> Weights:
+        """The rows of the other neurons alone."""
+        return self._heard
+
+    @property
+    def symmetric_when_held(self) -> bool:
+        """Whether those of the memory that was clamped are."""
+        return self.free.symmetric
+
+    @staticmethod
+    def _not_held(block: list[int], held: np.ndarray) -> list[list[int]]:
         """Return the rows of a block that are not held, as blocks over the same numbers."""
         row, column, rows, columns, at, kind, rank = block
-        inside = self.held[row : row + rows]
+        inside = held[row : row + rows]
         if not inside.any():
             return [block]
         if inside.all():

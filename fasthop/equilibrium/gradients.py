@@ -64,11 +64,16 @@ class Gradient:
         Index into `KINDS`. What is not solved is left out of every sum, and NaN per sample.
     solver : str array, shape (B,)
     lambda_max, rho : float64 array, shape (B,)
-        max Re λ and max |λ| of J: exact up to N = 32, above it the outermost Ritz values of a Krylov space.
+        max Re λ and max |λ| of J: of all its eigenvalues up to N = 32, above it the outermost Ritz values of a Krylov
+        space, which are estimates, or again of all eigenvalues where that was needed to be sure.
     lambda_max_error : float64 array, shape (B,)
-        How far λ_max may be off: the residual of its Ritz pair, 0 where it is exact. For symmetric W and monotone
-        elementwise g J has an eigenvalue as near, and λ_max is not below; otherwise a matrix as near to J has it. Where
-        1 is that near, the space has grown until it was not, or all eigenvalues were computed (up to N = 512).
+        No eigenvalue has a real part above `lambda_max` + `lambda_max_error`, up to rounding. 0 where all eigenvalues
+        were computed; otherwise the sum is below 1, and proven: by a bound for the memory, a Cholesky factorisation
+        (J similar to a symmetric matrix, where `lambda_max` is itself no more than the largest eigenvalue) or the
+        largest eigenvalue of the symmetric part. It leaves a tenth of the distance of `lambda_max` to 1, or more; where
+        it would not, all eigenvalues are computed. So no state of λ_max ≥ 1 counts as stable for want of a Ritz value.
+        Infinite above N = 512, with symmetric W and monotone elementwise g above N = 2048: there `lambda_max` is an
+        estimate and nothing more, and so is what is said of stability.
     forward_residual : float array, shape (B,)
         max|residual| / max(1, max|y|) of the state.
     backward_residual : float array, shape (B,)
