@@ -9,8 +9,8 @@ import numpy as np
 from fasthop import checks
 from fasthop.activations import as_activation
 from fasthop.memory import Memory
+from fasthop.scope import refuse
 from fasthop.weights import Weights
-from fasthop_kernels.flows import NONE
 from fasthop_kernels.products import DIAGONAL, PLAIN, TRANSPOSED
 
 
@@ -72,8 +72,8 @@ def clamp(memory: Memory, layers: Sequence[int]) -> Memory:
     Parameters
     ----------
     memory : Memory
-        One or K memories with R = I and weights of any structure, which the gradient keeps. Held layers must have the
-        identity as their activation.
+        One or K memories of variable y or u with R = I and weights of any structure, which the gradient keeps. Held
+        layers must have the identity as their activation.
     layers : sequence of int
         Which layers are held; a negative one counts from the end.
 
@@ -85,10 +85,9 @@ def clamp(memory: Memory, layers: Sequence[int]) -> Memory:
     Raises
     ------
     TypeError, ValueError
-        Where a layer does not exist or is not of the identity, or R is not I.
+        Where a layer does not exist or is not of the identity, R is not I, or the variable is v.
     """
-    if memory.drive.code != NONE:
-        raise ValueError(f"memory must have R = 'identity' to be clamped; got {memory.drive.name!r}.")
+    refuse(memory, "clamp")
     most = len(memory.layers)
     edges = np.concatenate([[0], np.cumsum([layer.neurons for layer in memory.layers])]).tolist()
     chosen = sorted({checks.whole("layers", layer, least=-most, most=most - 1) % most for layer in layers})

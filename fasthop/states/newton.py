@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fasthop.derivatives import jacobians
-from fasthop.fields import as_states, refuse_many_or_v, relative, residuals, thin_curvature
+from fasthop.fields import as_states, relative, residuals, thin_curvature
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
+from fasthop.scope import refuse
 
 #: Steps of Newton's method at most: near a steady state each squares the error.
 _STEPS = 20
@@ -38,7 +39,8 @@ class Polished(NamedTuple):
 def polish(memory: Memory, states: Any, *, reach: float = 1e-3) -> Polished:
     """Move states onto the steady states next to them by Newton's method; a state that would go far stays.
 
-    A dead neuron has no column in W Λ, so a step solves for the alive ones and sets the dead ones after them.
+    A dead neuron has no column in W Λ, so a step solves for the alive ones and sets the dead ones after them. One that
+    is held (`clamp`) stays where it is.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ def polish(memory: Memory, states: Any, *, reach: float = 1e-3) -> Polished:
     -------
     Polished
     """
-    refuse_many_or_v(memory)
+    refuse(memory, "polish")
     array, _ = as_states(memory, states)
     size = max(1, _BATCH // memory.neurons**2)
     with one_blas_thread():
@@ -90,7 +92,7 @@ def _polish(memory: Memory, given: np.ndarray, reach: float) -> Polished:
 
 
 def _newton_step(memory: Memory, left: np.ndarray, arguments: np.ndarray) -> np.ndarray:
-    J = jacobians(memory, thin_curvature(memory, arguments), memory.W.astype(np.float64))
+    J = jacobians(memory, thin_curvature(memory, arguments), memory.weights.heard.to_dense())
     matrix, due = np.eye(memory.neurons) - J, left[..., None].astype(np.float64)
     try:
         return np.asarray(np.linalg.solve(matrix, due)[..., 0])
