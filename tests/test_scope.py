@@ -22,7 +22,7 @@ LAYERS = {
     "elementwise": [(2, "identity"), (3, "tanh"), (2, "softplus")],
     "blocks": [(2, "identity"), (3, "tanh"), (2, {"name": "softmax", "beta": 1.5})],
 }
-FULL = 0.3 * RNG.standard_normal((N, N))
+FULL = 0.15 * RNG.standard_normal((N, N))
 WEIGHTS = {
     "dense": FULL,
     "symmetric": (FULL + FULL.T) / 2,
@@ -43,15 +43,16 @@ SYSTEMS = {
     "(5) by a factor": {"variable": "u", "R": fh.OrthogonalFactor("E3")},
     "simplest": {"variable": "v"},
 }
+HOW = {"dt": 0.1, "t_max": 100}
 KINDS = {"y": "10", "u": "E3", "v": "simplest"}
 
 #: What is compared of every function. `y` are steady states, and `near` states beside them.
 CALLS = {
     "alive_and_dead": lambda m, y: (lambda four: (four.W, four.b))(fh.alive_and_dead(m, np.zeros(N, bool), y[0])),
-    "basin_slice": lambda m, y: fh.basin_slice(m, y[0], *np.eye(len(y[0]))[-2:], resolution=3, check=0, dt=0.1).labels,
-    "basins": lambda m, y: fh.basins(m, near(y), dt=0.1)[["kind", "hits"]].to_numpy(),
+    "basin_slice": lambda m, y: fh.basin_slice(m, y[0], *np.eye(len(y[0]))[-2:], resolution=3, check=0, **HOW).labels,
+    "basins": lambda m, y: fh.basins(m, near(y), **HOW)[["kind", "hits"]].to_numpy(),
     "census": lambda m, y: fh.census(m, y).filter(regex="kind|attractor|verdict|under|^k$").to_numpy().astype(str),
-    "clamp": lambda m, y: fh.settle(fh.clamp(m, [0]), near(y), dt=0.1).state,
+    "clamp": lambda m, y: fh.settle(fh.clamp(m, [0]), near(y), **HOW).state,
     "contraction": lambda m, y: fh.contraction(m, y)[["rho", "lambda_max", "forward_iterations"]].to_numpy(),
     "contraction_bound": lambda m, y: fh.contraction_bound(m),
     "dead_neurons": lambda m, y: (fh.dead_neurons(m, y).neurons, fh.dead_neurons(m, y).k),
@@ -65,7 +66,7 @@ CALLS = {
     "recover": lambda m, y: fh.recover(m, y),
     "residual": lambda m, y: fh.residual(m, near(y)),
     "respond": lambda m, y: fh.respond(m, y[:, :FIRST], tolerance=1e-12).state,
-    "settle": lambda m, y: fh.settle(m, near(y), dt=0.1).state,
+    "settle": lambda m, y: fh.settle(m, near(y), **HOW).state,
     "simulate": lambda m, y: fh.simulate(m, near(y), t_end=1, dt=0.1).state,
     "stability": lambda m, y: (fh.stability(m, y).verdict, fh.stability(m, y).largest),
     "why_not_lyapunov": lambda m, y: fh.why_not_lyapunov(m, KINDS[m.variable]),

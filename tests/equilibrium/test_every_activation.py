@@ -107,6 +107,19 @@ def test_the_kernels_know_which_activations_are_blockwise(name):
     assert out.any() <= kind.blockwise
 
 
+@pytest.mark.parametrize("variable", ["y", "u"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_backward_iteration_is_that_of_the_matrix(name, variable):
+    W, b, state, _, _, J = problem(name, variable, 6, True)
+    memory = fh.Memory(W, b, as_activation({"name": name, **G[name][0]}), variable=variable)
+    table = fh.contraction(memory, state[None]).loc[0]
+    assert table.rho == pytest.approx(0.6, rel=1e-12)
+    e, a, steps = np.modf((np.arange(6) + 1) * 0.6180339887498949)[0] - 0.5, np.zeros(6), 0
+    while np.abs(e + J.T @ a - a).max() > 1e-10 * max(np.abs(e).max(), np.abs(a).max()):
+        a, steps = J.T @ a + e, steps + 1
+    assert abs(table.backward_iterations - steps) <= 1
+
+
 # --- what went wrong with powers, whose code stands behind those of the block-wise -----------------------------------
 
 
@@ -128,3 +141,15 @@ def test_an_unstable_state_of_powers_is_refused():
         found = fh.gradient(fh.Memory(W, 1 - W.sum(axis=1), fh.Power(2)), np.ones(60), np.ones(60))
     assert found.lambda_max == pytest.approx(1.5)
     assert found.lambda_max_error == 0
+
+
+def test_a_fit_of_the_power_2_is_that_of_the_identity():
+    rng = np.random.default_rng(3)
+    inputs, targets, found = rng.standard_normal((20, 3)), rng.standard_normal((20, 2)), []
+    for kind in (fh.Power(2), "identity"):
+        layers = [(3, "identity"), (6, kind), (2, "tanh")]
+        memory = fh.Memory(fh.Blocks.chain([3, 6, 2], seed=1, scale=0.5), layers=layers)
+        options = {"epochs": 1, "batch": 20, "optimiser": fh.SGD(0.5), "tolerance": 1e-12, "t_max": 1e4}
+        found.append(fh.fit(memory, inputs, targets, **options))
+    np.testing.assert_allclose(found[0].memory.W, found[1].memory.W, rtol=1e-9, atol=1e-9)
+    assert found[0].history.lambda_max[0] == pytest.approx(found[1].history.lambda_max[0], rel=1e-9)
