@@ -14,6 +14,7 @@ from fasthop.drives import polar_factor
 from fasthop.family import Energy, as_energy
 from fasthop.fields import arguments, as_states, curvature, residuals
 from fasthop.memory import Memory
+from fasthop.scope import refuse
 from fasthop_kernels.flows import AS_PRINTED, GRADIENT, HESSIAN, NONE, ORTHOGONAL
 
 #: Numbers in the matrices of one batch, 8 MiB: what two threads hold in their caches is read once.
@@ -71,8 +72,7 @@ def energy_hessian(memory: Memory, states: Any, kind: str | Energy) -> np.ndarra
     -------
     float64 array, shape (B, N, N)
     """
-    if memory.variable == "y":
-        raise ValueError("memory must have variable = 'u' or 'v' for condition (8); got variable = 'y'.")
+    refuse(memory, "energy_hessian")
     F, _ = energy_factor(memory, states, as_energy(kind, memory.variable))
     W = memory.W.astype(np.float64)
     Lam = curvature(memory, arguments(memory, as_states(memory, states)[0]))
@@ -85,8 +85,7 @@ def energy_factor(memory: Memory, states: Any, form: Energy) -> tuple[np.ndarray
 
     For variable y, (2) has F = Λ and (10) has F = (I − ΛWᵀ) S; the simplest model has F = I.
     """
-    if memory.count is not None:
-        raise ValueError(f"memory must be one memory; got {memory.count}.")
+    refuse(memory, "energy_gradient")
     found, x = residuals(memory, as_states(memory, states)[0])
     f, identity = -found.astype(np.float64), np.eye(memory.neurons)
     if memory.variable == "v":

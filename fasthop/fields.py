@@ -32,14 +32,6 @@ def as_states(memory: Memory, states: Any) -> tuple[np.ndarray, bool]:
     return checks.real_array("states", array[None] if alone else array, memory.dtype, shape=due), alone
 
 
-def refuse_many_or_v(memory: Memory) -> None:
-    """Raise ValueError unless a memory is one, of variable y or u: the systems that share their steady states."""
-    if memory.count is not None:
-        raise ValueError(f"memory must be one memory; got {memory.count}.")
-    if memory.variable == "v":
-        raise ValueError("memory must have variable = 'y' or 'u'; got 'v', whose steady states are those of W Wᵀ.")
-
-
 def owners(memory: Memory, shape: tuple[int, ...]) -> np.ndarray:
     """Return which memory each of the states of this shape belongs to, in the order of the flattened batch."""
     return np.repeat(np.arange(memory.count or 1), shape[-2])

@@ -20,7 +20,9 @@ from fasthop.activations import (
     Tanh,
     as_activation,
 )
+from fasthop.fields import spans
 from fasthop.memory import Layer, Memory
+from fasthop.scope import refuse
 from fasthop.weights import Blocks, Dense, as_weights
 
 
@@ -282,7 +284,9 @@ def contraction_bound(memory: Memory) -> float:
     """Return ‖W‖ max Λ, the Lipschitz constant of u ↦ g(W u + b) as far as the weights bound it.
 
     Below 1 there is exactly one steady state, I − WᵀΛ and I − ΛWᵀ are regular, and systems (1), (5) and (9) with
-    these R settle there from everywhere. For K memories it is the largest; infinite where Λ has no bound.
+    these R settle there from everywhere. For K memories it is the largest; infinite where Λ has no bound. Where layers
+    are held it is that of the others, which have one steady state for each input; for variable v, v ↦ Wᵀ g(W v + b),
+    it is ‖W‖² max Λ.
 
     Parameters
     ----------
@@ -292,9 +296,13 @@ def contraction_bound(memory: Memory) -> float:
     -------
     float
     """
-    steepest = max(as_activation(layer.activation).max_slope for layer in memory.layers)
-    W = memory.weights.to_dense()
-    return float(np.linalg.norm(W, ord=2, axis=(-2, -1)).max() * steepest)
+    free = ~memory.weights.held
+    if not free.any():
+        return 0.0
+    steepest = max(kind.max_slope for span, kind in spans(memory) if free[span].any())
+    W = memory.weights.to_dense()[..., free, :][..., free]
+    size = np.linalg.norm(W, ord=2, axis=(-2, -1)).max()
+    return float((size * size if memory.variable == "v" else size) * steepest)
 
 
 def alive_and_dead(memory: Memory, dead: Any, reference: Any) -> Memory:
@@ -324,8 +332,7 @@ def alive_and_dead(memory: Memory, dead: Any, reference: Any) -> Memory:
     ValueError
         Where the memory is another system, or a neuron is not dead at the reference.
     """
-    if memory.count is not None or memory.variable != "y" or memory.drive.name != "identity":
-        raise ValueError(f"memory must be one memory of system (1); got {memory!r}.")
+    refuse(memory, "alive_and_dead")
     mask = np.asarray(dead)
     if mask.dtype != bool or mask.shape != (memory.neurons,):
         raise ValueError(f"dead must be {memory.neurons} booleans; got {mask.dtype} of shape {mask.shape}.")

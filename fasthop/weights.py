@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -32,18 +32,37 @@ class Weights:
         The numbers of all blocks.
     symmetric : bool
         Whether every W equals its transpose to the last bit.
+    held : bool array, shape (N,)
+        Neurons that keep the state they start from (`clamp`).
     """
 
     def __init__(
         self, neurons: int, count: int | None, blocks: Sequence[Sequence[int]], stored: np.ndarray, symmetric: bool
     ):
         self.neurons, self.count, self.symmetric = neurons, count, symmetric
+        self.held = np.zeros(neurons, bool)
         self.blocks = np.array(blocks, np.int64).reshape(-1, 7)
         self.stored = stored
 
     def __repr__(self) -> str:
         many = "" if self.count is None else f"{self.count} × "
         return f"{type(self).__name__}({many}N={self.neurons}, {self.stored.shape[1]} numbers)"
+
+    @property
+    def heard(self) -> Weights:
+        """The weights that act: without those by which held neurons hold themselves."""
+        return self
+
+    @property
+    def symmetric_when_held(self) -> bool:
+        """Whether the weights between the neurons that are not held are symmetric."""
+        return self.symmetric
+
+    def replaced(self, stored: np.ndarray, count: int | None) -> Self:
+        """Return the same structure with other numbers, of one matrix or K."""
+        other = copy.copy(self)
+        other.count, other.stored = count, stored
+        return other
 
     @property
     def mirror(self) -> np.ndarray:

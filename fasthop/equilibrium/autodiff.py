@@ -13,6 +13,7 @@ import numpy as np
 from fasthop.ensemble import settle
 from fasthop.equilibrium.gradients import gradient
 from fasthop.memory import Memory
+from fasthop.scope import refuse
 
 #: (W, b, starts) to steady states, of arrays of a framework.
 Settle = Callable[[Any, Any, Any], Any]
@@ -21,8 +22,6 @@ Settle = Callable[[Any, Any, Any], Any]
 def _with(memory: Memory, W: np.ndarray, b: np.ndarray, dtype: Any) -> Memory:
     """Return the memory with other weights and biases."""
     drive = memory.drive
-    if drive.energy is not None or memory.count is not None:
-        raise ValueError(f"memory must be one memory, without an orthogonal factor as R; got {memory!r}.")
     return Memory(
         np.asarray(W, np.float64),
         np.asarray(b, np.float64),
@@ -51,7 +50,8 @@ def jax_settle(memory: Memory, **options: Any) -> Settle:
     Parameters
     ----------
     memory : Memory
-        One memory of dense weights of system (1), (5) or (9): activations, τ and R are its, W and b come from the call.
+        One memory of system (1), (5) or (9), no layer held, R no orthogonal factor: activations, τ and R are its, W,
+        which is dense, and b come from the call.
     **options
         Passed on to `settle`: tolerance, t_max, dt, method, escape.
 
@@ -62,6 +62,7 @@ def jax_settle(memory: Memory, **options: Any) -> Settle:
         float64 needs `jax_enable_x64`. The gradient with respect to the starts is zero. Ends that `gradient` refuses
         (unsettled, unstable, on a kink) add nothing to the gradient of W and b, and warn.
     """
+    refuse(memory, "jax_settle")
     import jax
 
     struct, call = jax.ShapeDtypeStruct, jax.pure_callback
@@ -98,6 +99,7 @@ def torch_settle(memory: Memory, **options: Any) -> Settle:
 
     Parameters and what it returns are those of `jax_settle`, with tensors.
     """
+    refuse(memory, "torch_settle")
     import torch
 
     class Steady(torch.autograd.Function):  # type: ignore[misc]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
 from fasthop import checks
 from fasthop.activations import as_activation
 from fasthop.memory import Memory
+from fasthop.scope import refuse
 from fasthop.weights import Weights
-from fasthop_kernels.flows import NONE
 from fasthop_kernels.products import DIAGONAL, PLAIN, TRANSPOSED
 
 
@@ -21,28 +22,43 @@ class Clamped(Weights):
     ----------
     free : Weights
         Of the memory that was clamped; its numbers are the first of `stored`.
-    heard : Weights
-        The rows of the other neurons alone.
-    held : bool array, shape (N,)
     """
 
     def __init__(self, free: Weights, spans: Sequence[tuple[int, int]]) -> None:
         n, k, at = free.neurons, len(free.stored), free.stored.shape[1]
-        self.free, self.held = free, np.zeros(n, bool)
-        own = []
+        held, own = np.zeros(n, bool), []
         for first, last in spans:
-            self.held[first:last] = True
+            held[first:last] = True
             own.append((first, first, last - first, last - first, at, DIAGONAL, 0))
             at += last - first
         stored = np.concatenate([free.stored, np.ones((k, at - free.stored.shape[1]))], axis=1)
-        table = [part for block in free.blocks.tolist() for part in self._heard(block)]
-        self.heard = Weights(n, free.count, table, stored, False)
+        table = [part for block in free.blocks.tolist() for part in self._not_held(block, held)]
         super().__init__(n, free.count, [*table, *own], stored, False)
+        self.free, self.held = free, held
+        self._heard = Weights(n, free.count, table, stored, False)
 
-    def _heard(self, block: list[int]) -> list[list[int]]:
+    @property
+    def heard(self) -> Weights:
+        """The rows of the other neurons alone."""
+        return self._heard
+
+    @property
+    def symmetric_when_held(self) -> bool:
+        """Whether those of the memory that was clamped are."""
+        return self.free.symmetric
+
+    def replaced(self, stored: np.ndarray, count: int | None) -> Self:
+        """Return the same structure with other numbers, of all its parts."""
+        other = super().replaced(stored, count)
+        other.free = self.free.replaced(stored[:, : self.free.stored.shape[1]], count)
+        other._heard = self._heard.replaced(stored, count)
+        return other
+
+    @staticmethod
+    def _not_held(block: list[int], held: np.ndarray) -> list[list[int]]:
         """Return the rows of a block that are not held, as blocks over the same numbers."""
         row, column, rows, columns, at, kind, rank = block
-        inside = self.held[row : row + rows]
+        inside = held[row : row + rows]
         if not inside.any():
             return [block]
         if inside.all():
@@ -64,8 +80,8 @@ def clamp(memory: Memory, layers: Sequence[int]) -> Memory:
     Parameters
     ----------
     memory : Memory
-        One or K memories with R = I and weights of any structure, which the gradient keeps. Held layers must have the
-        identity as their activation.
+        One or K memories of variable y or u with R = I and weights of any structure, which the gradient keeps. Held
+        layers must have the identity as their activation.
     layers : sequence of int
         Which layers are held; a negative one counts from the end.
 
@@ -77,10 +93,9 @@ def clamp(memory: Memory, layers: Sequence[int]) -> Memory:
     Raises
     ------
     TypeError, ValueError
-        Where a layer does not exist or is not of the identity, or R is not I.
+        Where a layer does not exist or is not of the identity, R is not I, or the variable is v.
     """
-    if memory.drive.code != NONE:
-        raise ValueError(f"memory must have R = 'identity' to be clamped; got {memory.drive.name!r}.")
+    refuse(memory, "clamp")
     most = len(memory.layers)
     edges = np.concatenate([[0], np.cumsum([layer.neurons for layer in memory.layers])]).tolist()
     chosen = sorted({checks.whole("layers", layer, least=-most, most=most - 1) % most for layer in layers})

@@ -10,11 +10,11 @@ import pandas as pd
 
 from fasthop.ensemble import settle
 from fasthop.equilibrium.adjoints import SOLVED, iteration
-from fasthop.equilibrium.clamping import Clamped
 from fasthop.equilibrium.equations import states_of
 from fasthop.equilibrium.linearised import Linearised
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
+from fasthop.scope import refuse
 
 #: Both iterations are run until what is left has fallen by this factor; the rate is that of its second half.
 FALL = 1e-10
@@ -45,8 +45,7 @@ def contraction(memory: Memory, states: Any) -> pd.DataFrame:
     TypeError, ValueError
         Where states do not fit, or there are K memories.
     """
-    if memory.count is not None or memory.variable == "v" or isinstance(memory.weights, Clamped):
-        raise ValueError("memory must be one memory of variable 'y' or 'u' with no layer held.")
+    refuse(memory, "contraction")
     found, _ = states_of(memory, "states", states)
     plain = Memory(memory.weights, memory.b, layers=memory.layers, variable=memory.variable, dtype=memory.dtype)
     at = Linearised(plain, found)

@@ -15,7 +15,6 @@ import numpy as np
 
 from fasthop import checks
 from fasthop.derivatives import flow_jacobians, jacobians
-from fasthop.equilibrium.clamping import Clamped
 from fasthop.fields import curvature, owners, relative, residuals, slopes, spans, thin_curvature
 from fasthop.memory import Memory
 from fasthop.runtime import on_threads, workers_for
@@ -52,7 +51,7 @@ class Equations:
         self.memory = memory
         self.states = states.reshape(-1, memory.neurons)
         self.owners = owners(memory, states.shape)
-        self.weights = memory.weights.heard if isinstance(memory.weights, Clamped) else memory.weights
+        self.weights = memory.weights.heard
         self.tables = memory.tables._replace(blocks=self.weights.blocks, mirror=self.weights.mirror)
         found, arguments = residuals(memory, states)
         self.arguments = arguments.reshape(self.states.shape)
@@ -96,7 +95,6 @@ class Equations:
             residual=np.full(count, np.nan, kind),
             status=np.full(count, -1, np.int8),
             products=np.zeros(count, np.int64),
-            dimensions=np.full(count, -1, np.int64),
         )
 
     def run(
@@ -117,6 +115,7 @@ class Equations:
             dimensions=way.get("dimensions", 0),
             rounding=kind.type(32 * np.finfo(kind).eps),
             hessenberg=way.get("hessenberg", np.zeros((0, 0, 0), kind)),
+            columns=way.get("columns", np.full(len(self.states), -1)),
         )
         floats = _buffers(tables, kernels.kept_vectors(plan.kind, plan.dimensions), lanes, workers)
         lengths = np.zeros((workers, lanes), np.int64)
@@ -126,10 +125,14 @@ class Equations:
     # --- J as a matrix ----------------------------------------------------------------------------------------------
 
     @cached_property
+    def rooted(self) -> bool:
+        """Whether Λ is diagonal and nowhere negative, so that J is similar to √Λ W √Λ."""
+        return bool(self.pointwise.all() and all(kind.monotone for _, kind in spans(self.memory)))
+
+    @property
     def similar(self) -> bool:
-        """Whether J is similar to the symmetric matrix √Λ W √Λ."""
-        monotone = all(kind.monotone for _, kind in spans(self.memory))
-        return bool(self.memory.symmetric and monotone and self.pointwise.all())
+        """Whether J is similar to a symmetric matrix, √Λ W √Λ."""
+        return self.memory.symmetric and self.rooted
 
     @cached_property
     def slopes(self) -> np.ndarray:
@@ -156,6 +159,18 @@ class Equations:
     def jacobians(self) -> np.ndarray:
         """Return J of all states, float64, shape (B, N, N)."""
         return jacobians(*self._at)
+
+    def framed(self) -> np.ndarray:
+        """Return √Λ W √Λ of the neurons that are not held where J is `rooted`, else J of these, (B, M, M).
+
+        Besides its eigenvalues J has 0 for every neuron that is held.
+        """
+        memory, Lam, W = self._at
+        free = ~memory.weights.held
+        if not self.rooted:
+            return jacobians(memory, Lam, W)[:, free][:, :, free]
+        root = np.sqrt(Lam[:, free])
+        return np.asarray(root[:, :, None] * W[..., free, :][..., free] * root[:, None, :])
 
     def flow_jacobians(self) -> np.ndarray:
         """Return R (J − I) of all states, of the system that reached them, float64, shape (B, N, N)."""

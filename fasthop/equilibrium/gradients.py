@@ -26,7 +26,8 @@ from fasthop.equilibrium.spectra import Spectrum
 from fasthop.fields import activate, spans
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
-from fasthop.weights import Blocks, LowRank, Weights, low_rank_parts
+from fasthop.scope import refuse
+from fasthop.weights import Blocks, Dense, LowRank, Weights, low_rank_parts
 from fasthop_kernels.adjoint import Adjoints
 from fasthop_kernels.products import DIAGONAL, LOW_RANK, PLAIN
 
@@ -64,17 +65,24 @@ class Gradient:
         Index into `KINDS`. What is not solved is left out of every sum, and NaN per sample.
     solver : str array, shape (B,)
     lambda_max, rho : float64 array, shape (B,)
-        max Re λ and max |λ| of J: exact up to N = 32, above it the outermost Ritz values of a Krylov space.
+        max Re λ and max |λ| of J: of all its eigenvalues up to N = 32, above it the outermost Ritz values of a Krylov
+        space, which are estimates, or again of all eigenvalues where that was needed to be sure.
     lambda_max_error : float64 array, shape (B,)
-        How far λ_max may be off: the residual of its Ritz pair, 0 where it is exact. For symmetric W and monotone
-        elementwise g J has an eigenvalue as near, and λ_max is not below; otherwise a matrix as near to J has it. Where
-        1 is that near, the space has grown until it was not, or all eigenvalues were computed (up to N = 512).
+        No eigenvalue has a real part above `lambda_max` + `lambda_max_error`, up to rounding. 0 where all eigenvalues
+        were computed; otherwise the sum is below 1, and proven: by a bound for the memory, by a Cholesky factorisation
+        (J similar to a symmetric matrix), or by the largest eigenvalue of the symmetric part. It leaves a tenth of the
+        distance of `lambda_max` to 1, or more; where it would not, all eigenvalues are computed. So no state counts as
+        stable because a Krylov space missed an eigenvalue. Infinite above N = 512, with symmetric W and monotone
+        elementwise g above N = 2048: there `lambda_max` is an estimate and nothing more, and so is what is said of
+        stability.
     forward_residual : float array, shape (B,)
         The largest |residual_i| / max(1, |y_i|) of the state.
     backward_residual : float array, shape (B,)
         max|e + Jᵀa − a| / max(max|e|, max|a|).
     products : int64 array, shape (B,)
         Products with Jᵀ; 0 for a factorisation.
+    weights : Weights
+        Those of the memory, whose structure `dW` has.
     """
 
     db: np.ndarray
@@ -91,6 +99,7 @@ class Gradient:
     forward_residual: np.ndarray
     backward_residual: np.ndarray
     products: np.ndarray
+    weights: Weights
 
     @property
     def kind(self) -> np.ndarray:
@@ -118,8 +127,9 @@ class Gradient:
     @property
     def dW_symmetric(self) -> np.ndarray:
         """The gradient along symmetric matrices, dA for W = (A + Aᵀ)/2, of a dense W."""
-        if not isinstance(self.dW, np.ndarray) or self.dW.shape[-1] != self.dW.shape[-2]:
-            raise ValueError("dW_symmetric is of dense W; other structures keep their symmetry by themselves.")
+        free = self.weights.free if isinstance(self.weights, Clamped) else self.weights
+        if not isinstance(free, Dense):
+            raise ValueError(f"dW_symmetric is of dense W; {free!r} keeps its symmetry by itself.")
         return np.asarray((self.dW + np.swapaxes(self.dW, -1, -2)) / 2)
 
 
@@ -138,7 +148,7 @@ def gradient(
     Parameters
     ----------
     memory : Memory
-        Any system, structure and activation; one memory or K.
+        System (1), (5) or (9), variable y or u, of any structure and activation; one memory or K.
     states : array_like, shape (B, N) or (N,); for K memories (K, B, N)
         Steady states, as `settle` leaves them.
     cotangent : array_like of the same shape
@@ -175,8 +185,7 @@ def gradient(
         Where states are refused, with their number by name: not finite, unsettled, unstable under the system that
         reached them, on a kink of g, or unsolved.
     """
-    if memory.variable == "v":
-        raise ValueError("memory must have variable 'y' or 'u': systems (1), (5) and (9); got 'v'.")
+    refuse(memory, "gradient")
     found, alone = states_of(memory, "states", states)
     right, _ = states_of(memory, "cotangent", cotangent)
     if right.shape != found.shape:
@@ -215,7 +224,7 @@ def gradient(
     table = {name: values.reshape(*shape, *values.shape[1:]) for name, values in table.items()}
     if alone:
         table = {name: values[0] for name, values in table.items()}
-    return Gradient(**parts, **table)
+    return Gradient(**parts, **table, weights=memory.weights)
 
 
 def judge(at: Linearised, right: np.ndarray) -> np.ndarray:
@@ -318,7 +327,7 @@ def derivatives(
     p = rows(at.states if inside else activate(memory, at.arguments))
     through = rows(adjoint if inside else between)
     held = None
-    if isinstance(memory.weights, Clamped):
+    if memory.weights.held.any():
         held = given(rows(adjoint)[..., memory.weights.held])
         q = np.where(memory.weights.held, 0.0, q)
     dparameters = []

@@ -10,7 +10,7 @@ import numpy as np
 
 from fasthop.derivatives import batches
 from fasthop.equilibrium.equations import NARROW, WIDE, Equations
-from fasthop.equilibrium.spectra import Spectrum, exact, ritz
+from fasthop.equilibrium.spectra import Spectrum, abscissae, are_below, exact, ritz
 from fasthop.fields import spans
 from fasthop.runtime import one_blas_thread
 from fasthop_kernels import adjoint as kernels
@@ -20,18 +20,21 @@ from fasthop_kernels.flows import GRADIENT, NONE, OUTSIDE
 EXACT = 32
 #: Dimensions of that space by GMRES, and by MINRES, whose eigenvalues are cheaper.
 COLUMNS = {kernels.GMRES: 24, kernels.MINRES: 32}
-#: Where a Ritz value does not say on which side of 1 an eigenvalue is, the space grows by these factors; then all
-#: eigenvalues are computed, up to this N.
-GROWTH, LARGE = (2, 4), 512
+#: Up to this N it is proven that no eigenvalue lies beyond, or all are computed: where J is similar to a symmetric
+#: matrix, which costs a tenth, and where it is not.
+LARGE = {True: 2048, False: 512}
+#: A bound must leave this share of the distance of the Ritz value to 1; a proof by Cholesky is tried beyond the Ritz
+#: value by its residual, and by that other share.
+SHARE, ROOM = 0.1, 0.01
 #: Dimensions after which a solver restarts. MINRES keeps no basis, and does so only to correct rounding.
 RESTART = {kernels.GMRES: 24, kernels.MINRES: 400}
 
 
 class Space(NamedTuple):
-    """The matrices of I − J in the Krylov spaces of all states, (B, m + 1, m), and the dimensions of these, (B,)."""
+    """The matrices of I − J in the Krylov spaces of all states, (B, m + 1, m), and how many columns each has, (B,)."""
 
     hessenberg: np.ndarray
-    dimensions: np.ndarray
+    columns: np.ndarray
     symmetric: bool
 
 
@@ -47,7 +50,7 @@ class Linearised(Equations):
         if "spectrum" in part.__dict__:
             part.spectrum = self.spectrum.some(rows)
         if self._space is not None:
-            part._space = Space(self._space.hessenberg[rows], self._space.dimensions[rows], self._space.symmetric)
+            part._space = Space(self._space.hessenberg[rows], self._space.columns[rows], self._space.symmetric)
         return part
 
     # --- Krylov spaces ----------------------------------------------------------------------------------------------
@@ -107,39 +110,78 @@ class Linearised(Equations):
         """Run the kernel with Krylov spaces, and keep the first of them if there is none yet."""
         n, new = self.memory.neurons, self._space is None and "spectrum" not in self.__dict__
         restart, kept = min(columns or RESTART[kind], max(n, 2)), min(columns or COLUMNS[kind], n) if new else 0
-        hessenberg = np.zeros((len(self.states), kept + 1, kept), self.memory.dtype)
-        tables = self.tables._replace(system=OUTSIDE) if kind == kernels.MINRES else None
-        self.run(problem, found, NARROW, tables, kind=kind, dimensions=restart, hessenberg=hessenberg)
+        space = Space(
+            hessenberg=np.zeros((len(self.states), kept + 1, kept), self.memory.dtype),
+            columns=np.full(len(self.states), -1),
+            symmetric=kind == kernels.MINRES,
+        )
+        tables = self.tables._replace(system=OUTSIDE) if space.symmetric else None
+        kernel = {"kind": kind, "dimensions": restart, "hessenberg": space.hessenberg, "columns": space.columns}
+        self.run(problem, found, NARROW, tables, **kernel)
         if new:
-            self._space = Space(hessenberg, found.dimensions, kind == kernels.MINRES)
+            self._space = space
 
     # --- spectrum and stability -------------------------------------------------------------------------------------
 
     @cached_property
     def spectrum(self) -> Spectrum:
-        """The outer end of the spectrum: exact up to N = 32, above it of a Krylov space."""
+        """The outer end of the spectrum: of all eigenvalues up to N = 32, above it of a Krylov space, with a proof."""
         finite = np.isfinite(self.arguments).all(axis=1) & np.isfinite(self.slopes).all(axis=1)
         found = Spectrum.unknown(len(self.states))
         if finite.any():
-            part = self.some(finite)
-            few = self.memory.neurons <= EXACT
-            found.fill(finite, exact(part.jacobians()) if few else part._outermost())
+            found.fill(finite, self.some(finite)._outermost())
         return found
 
     def _outermost(self) -> Spectrum:
-        """Return the outermost Ritz values, and better ones where these do not say on which side of 1 they are."""
-        columns = COLUMNS[self._kind]
-        found = ritz(*(self._space or self._grown(columns)))
-        for factor in GROWTH:
-            rows = found.undecided
-            if not rows.any():
-                return found
-            if factor * columns < self.memory.neurons:
-                found.fill(rows, ritz(*self.some(rows)._grown(factor * columns)))
-        rows = found.undecided
-        if rows.any() and self.memory.neurons <= LARGE:
-            found.fill(rows, exact(self.some(rows).jacobians()))
+        """Return Ritz values with a bound below 1 on all eigenvalues, or all eigenvalues where there is none."""
+        n, every = self.memory.neurons, np.arange(len(self.states))
+        if n <= EXACT:
+            found = Spectrum.unknown(len(every))
+            for rows in batches(every, n):
+                found.fill(rows, self.some(rows)._exact())
+            return found
+        guess = ritz(*(self._space or self._grown(COLUMNS[self._kind])))
+        if n > LARGE[self._symmetric]:
+            return guess._replace(error=np.full(len(every), np.inf))
+        upper = self._bound()
+        found = guess.below(upper)
+        for rows in batches(every[~_serves(upper, guess)], n):
+            found.fill(rows, self.some(rows)._proven(guess.some(rows)))
         return found
+
+    def _bound(self) -> np.ndarray:
+        """Return what no eigenvalue exceeds, max(ω, 0) max Λ with ω that of the memory; infinite where Λ is no root."""
+        if not self.rooted:
+            return np.full(len(self.states), np.inf)
+        free = ~self.memory.weights.held
+        omega = np.maximum(abscissae(self.W[:, free][:, :, free]), 0)
+        return np.asarray(omega[self.owners] * self.slopes[:, free].max(axis=1, initial=0))
+
+    def _proven(self, guess: Spectrum) -> Spectrum:
+        """Return a guess with a bound below 1 that is proven for each state, or else all its eigenvalues."""
+        matrices = self.framed()
+        if self._symmetric:
+            upper = guess.lambda_max + np.maximum(guess.error, ROOM * (1 - guess.lambda_max))
+            proven = _serves(upper, guess)
+            proven[proven] = are_below(matrices[proven], upper[proven])
+        else:
+            upper = abscissae(matrices)
+            proven = _serves(upper, guess)
+        found = guess.below(np.maximum(upper, 0) if self.memory.weights.held.any() else upper)
+        if not proven.all():
+            found.fill(~proven, self.some(~proven)._exact())
+        return found
+
+    def _exact(self) -> Spectrum:
+        """Return what all eigenvalues say."""
+        found = exact(self.framed(), self._symmetric)
+        held = self.memory.weights.held.any()  # each of them has the eigenvalue 0
+        return found._replace(lambda_max=np.maximum(found.lambda_max, 0)) if held else found
+
+    @property
+    def _symmetric(self) -> bool:
+        """Whether `framed` is symmetric."""
+        return self.rooted and self.memory.weights.symmetric_when_held
 
     def _grown(self, columns: int) -> Space:
         """Return spaces of so many dimensions."""
@@ -179,6 +221,11 @@ class Linearised(Equations):
         flow = self.flow_jacobians()
         largest = np.linalg.eigvals(flow).real.max(axis=1)
         return np.asarray(largest <= 1e-12 * np.maximum(1.0, np.abs(flow).max(axis=(1, 2))))
+
+
+def _serves(upper: np.ndarray, guess: Spectrum) -> np.ndarray:
+    """Say where a bound on all eigenvalues is well below 1, beside a guess that is."""
+    return np.asarray((guess.lambda_max < 1) & (1 - upper >= SHARE * (1 - guess.lambda_max)))
 
 
 def _generic(right: np.ndarray) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""The outer end of the spectrum of J at steady states, with how far it may be off."""
+"""The outer end of the spectrum of J at steady states, with a bound that no eigenvalue is beyond."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import lapack
 
 from fasthop.runtime import on_threads, one_blas_thread, workers_for
 from fasthop_kernels import hessenberg as kernels
@@ -16,10 +17,10 @@ class Spectrum(NamedTuple):
     Attributes
     ----------
     lambda_max, rho : float64 arrays
-        max Re λ and max |λ|.
+        max Re λ and max |λ|, or what a Krylov space knows of them.
     error : float64 array
-        A matrix that is no farther than this from J has `lambda_max` as an eigenvalue: the residual of its Ritz pair,
-        0 for all eigenvalues of J itself. Where J is similar to a symmetric matrix J has an eigenvalue as near.
+        No eigenvalue has a real part above `lambda_max` + `error`, up to rounding: 0 where all eigenvalues of J were
+        computed, infinite where nothing is known.
     """
 
     lambda_max: np.ndarray
@@ -31,10 +32,10 @@ class Spectrum(NamedTuple):
         """Return NaN for so many states."""
         return cls(*np.full((3, count), np.nan))
 
-    @property
-    def undecided(self) -> np.ndarray:
-        """Where an eigenvalue can be on either side of 1."""
-        return np.asarray(np.abs(1 - self.lambda_max) <= self.error)
+    def below(self, upper: np.ndarray) -> Spectrum:
+        """Return what is left where no eigenvalue has a real part above `upper`."""
+        largest = np.minimum(self.lambda_max, upper)
+        return Spectrum(largest, self.rho, upper - largest)
 
     def some(self, rows: np.ndarray) -> Spectrum:
         """Return those of a mask."""
@@ -55,26 +56,48 @@ def _eigenvalues(matrices: np.ndarray, symmetric: bool) -> np.ndarray:
     return values if symmetric else values.astype(np.complex128)  # whatever the batch, which may be all real
 
 
-def exact(matrices: np.ndarray) -> Spectrum:
-    """Return the spectrum of matrices, shape (B, N, N), by LAPACK."""
-    values = _eigenvalues(matrices, False)
-    return Spectrum(values.real.max(axis=1), np.abs(values).max(axis=1), np.zeros(len(values)))
+def exact(matrices: np.ndarray, symmetric: bool) -> Spectrum:
+    """Return the spectrum of matrices, shape (B, M, M), by LAPACK."""
+    values = _eigenvalues(matrices, symmetric)
+    largest, rho = values.real.max(axis=1, initial=-np.inf), np.abs(values).max(axis=1, initial=0)
+    return Spectrum(largest, rho, np.zeros(len(values)))
 
 
-def ritz(hessenberg: np.ndarray, dimensions: np.ndarray, symmetric: bool) -> Spectrum:
+def abscissae(matrices: np.ndarray) -> np.ndarray:
+    """Return the largest eigenvalues of (X + Xᵀ)/2, which no eigenvalue of X exceeds in its real part, shape (B,)."""
+    return np.asarray(_eigenvalues((matrices + np.swapaxes(matrices, 1, 2)) / 2, True).max(axis=1, initial=-np.inf))
+
+
+def are_below(matrices: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Say of symmetric matrices whether all eigenvalues are below `upper`, shape (B,): Cholesky proves it."""
+    workers, one = workers_for(len(matrices)), np.eye(matrices.shape[1])
+
+    def work(worker: int) -> list[bool]:
+        rows = range(worker, len(matrices), workers)
+        return [bool(lapack.dpotrf(upper[row] * one - matrices[row], lower=1)[1] == 0) for row in rows]
+
+    with one_blas_thread():
+        shares = on_threads(workers, work)
+    return np.array([shares[row % workers][row // workers] for row in range(len(matrices))], bool)
+
+
+def ritz(hessenberg: np.ndarray, columns: np.ndarray, symmetric: bool) -> Spectrum:
     """Return the outermost Ritz values of J from the matrices of I − J in Krylov spaces.
+
+    `error` is the residual of the Ritz pair: a matrix that is no farther from J has the value, and others too, which
+    may be larger.
 
     Parameters
     ----------
     hessenberg : float array, shape (B, m + 1, m)
-    dimensions : int64 array, shape (B,)
-        Of each space, at most m; 0: NaN.
+    columns : int64 array, shape (B,)
+        Dimensions of each space, at most m; 0: NaN.
     symmetric : bool
         Whether the matrices are tridiagonal and symmetric.
     """
     found = Spectrum.unknown(len(hessenberg))
-    for size in np.unique(dimensions[dimensions > 0]).tolist():
-        rows = np.flatnonzero(dimensions == size)
+    for size in np.unique(columns[columns > 0]).tolist():
+        rows = np.flatnonzero(columns == size)
         projected = np.eye(size) - hessenberg[rows, :size, :size].astype(np.float64)
         below = hessenberg[rows, size, size - 1].astype(np.float64)
         values = _eigenvalues(projected, True) if symmetric else _of_hessenberg(projected)

@@ -19,6 +19,7 @@ from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.fields import arguments
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
+from fasthop.scope import refuse
 from fasthop.starts import MEASURES, Ball, Normal, Uniform
 from fasthop.states import census
 from fasthop.states.attractors import identify, label
@@ -169,8 +170,7 @@ def basins(memory: Memory, starts: Any, *, n: int | None = None, seed: int = 0, 
     TypeError, ValueError
         As `settle`.
     """
-    if memory.count is not None:
-        raise ValueError(f"memory must be one memory; got {memory.count}.")
+    refuse(memory, "basins")
     if isinstance(starts, MEASURES):
         if n is None:
             raise ValueError("n must be given with starts that are drawn.")

@@ -10,10 +10,11 @@ import pandas as pd
 
 from fasthop import checks
 from fasthop.ensemble import KINDS, Ends, default_step, default_tolerance, least_tolerance, settle_unequal
-from fasthop.fields import refuse_many_or_v, relative, residuals
+from fasthop.fields import relative, residuals
 from fasthop.geometry.exits import first_exits
 from fasthop.memory import Memory
 from fasthop.runtime import all_threads
+from fasthop.scope import refuse
 from fasthop.states.attractors import allowed, are_at, onto_steady, without_drive
 from fasthop_kernels import random, variates
 
@@ -147,7 +148,7 @@ def radii(
     TypeError, ValueError
         Where shapes do not fit, or an attractor is none: a trajectory that starts there ends elsewhere.
     """
-    refuse_many_or_v(memory)
+    refuse(memory, "radii")
     if memory.dtype != np.float64:
         raise ValueError(f"memory must be float64, to tell attractors apart; got {memory.dtype.name}.")
     centres = checks.real_array("attractors", attractors, np.float64, shape=("A", memory.neurons))

@@ -8,9 +8,10 @@ import numpy as np
 
 from fasthop import checks
 from fasthop.ensemble import settle_unequal, simulate
-from fasthop.fields import refuse_many_or_v, relative, residuals
+from fasthop.fields import relative, residuals
 from fasthop.geometry.rays import refuse_no_attractors, steady_centres, with_step
 from fasthop.memory import Memory
+from fasthop.scope import refuse
 from fasthop.states.attractors import are_at
 from fasthop.states.newton import polish
 from fasthop.states.stability import LARGE, stability
@@ -88,7 +89,7 @@ def boundary_saddles(memory: Memory, attractor: Any, targets: Any, **options: An
     ----------
     Skufca, Yorke, Eckhardt, Edge of chaos in a parallel shear flow, Physical Review Letters 96:174101, 2006.
     """
-    refuse_many_or_v(memory)
+    refuse(memory, "boundary_saddles")
     if memory.dtype != np.float64:
         raise ValueError(f"memory must be float64, to tell attractors apart; got {memory.dtype.name}.")
     if memory.neurons > LARGE:

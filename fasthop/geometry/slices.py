@@ -11,9 +11,9 @@ import numpy as np
 
 from fasthop import checks
 from fasthop.ensemble import KINDS, settle
-from fasthop.fields import refuse_many_or_v
 from fasthop.geometry.rays import finer, steady_centres, with_step
 from fasthop.memory import Memory
+from fasthop.scope import refuse
 from fasthop.states.attractors import are_at, identify
 
 #: Numbers in the states that are settled at once: 32 MiB.
@@ -114,7 +114,7 @@ def basin_slice(
     TypeError, ValueError
         Where shapes do not fit, or e₁ and e₂ are parallel.
     """
-    refuse_many_or_v(memory)
+    refuse(memory, "basin_slice")
     base, first, second = (
         checks.real_array(name, value, memory.dtype, shape=(memory.neurons,))
         for name, value in (("origin", origin), ("e1", e1), ("e2", e2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -110,12 +109,9 @@ def onto_steady(memory: Memory, states: np.ndarray, residual: np.ndarray, number
 
 def without_drive(memory: Memory, number: int = 0) -> Memory:
     """Return one memory in float64 with the same numbers and steady states, without R and time constants."""
-    weights, b = memory.weights, memory.b
-    if memory.count is not None or memory.dtype != np.float64:
-        weights = copy.copy(weights)
-        weights.stored = weights.stored.astype(memory.dtype).astype(np.float64)
-    if memory.count is not None:
-        weights.count, weights.stored, b = None, weights.stored[number : number + 1], b[number]
+    stored = memory.weights.stored.astype(memory.dtype).astype(np.float64)
+    b = memory.b if memory.count is None else memory.b[number]
+    weights = memory.weights.replaced(stored if memory.count is None else stored[number : number + 1], None)
     return Memory(weights, b, layers=memory.layers, variable=memory.variable)
 
 

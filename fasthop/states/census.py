@@ -11,8 +11,9 @@ from fasthop import checks
 from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import KINDS, Ends
-from fasthop.fields import activate, arguments, as_states, refuse_many_or_v, relative, residuals
+from fasthop.fields import activate, arguments, as_states, relative, residuals
 from fasthop.memory import Memory
+from fasthop.scope import refuse
 from fasthop.states.attractors import distances, identify
 from fasthop.states.dead import dead_neurons
 from fasthop.states.stability import VERDICTS, stability
@@ -59,7 +60,7 @@ def census(memory: Memory, ends: Any, *, tolerance: float | None = None) -> pd.D
     TypeError, ValueError
         Where states have another width, or are NaN or infinite.
     """
-    refuse_many_or_v(memory)
+    refuse(memory, "census")
     state, status, left = _ends(memory, ends, tolerance)
     settled = status == KINDS.index("settled")
     attractor, _, polished = identify(memory, state, left, settled)
@@ -140,6 +141,9 @@ def under_each_system(memory: Memory, y: np.ndarray) -> dict[str, np.ndarray]:
     """Return the verdicts on steady y under each of `SYSTEMS` with the weights, bias and activations of a memory."""
     found = {}
     for name, (variable, R) in SYSTEMS.items():
-        other = Memory(memory.weights, memory.b, layers=memory.layers, variable=variable, R=R, dtype=memory.dtype)
+        tau = memory.tau if name == "under_1" else None  # the other systems have none
+        other = Memory(
+            memory.weights, memory.b, layers=memory.layers, tau=tau, variable=variable, R=R, dtype=memory.dtype
+        )
         found[name] = stability(other, y if variable == "y" else activate(memory, y)).verdict
     return found

@@ -40,9 +40,9 @@ import numpy as np
 from fasthop import checks
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread, workers_for
+from fasthop.scope import refuse
 from fasthop.states.enumeration import exact_states, why_not_exact
 from fasthop_kernels import enumeration as kernels
-from fasthop_kernels.flows import NONE
 
 #: Energies closer than this, relative to their size, are not told apart: what is certain is so by more than rounding.
 _MARGIN = 1e-9
@@ -76,12 +76,11 @@ class Certificate:
     """
 
     def __init__(self, memory: Memory) -> None:
-        why_not = why_not_exact(memory)
-        if why_not or memory.count is not None:
-            reason = why_not or f"got {memory.count} memories."
-            raise ValueError(f"memory must be one whose states can be enumerated: {reason}")
-        if memory.variable != "y" or memory.drive.code != NONE or memory.tau is not None or not memory.symmetric:
-            raise ValueError("memory must have symmetric W and system (1), variable = 'y' without R or tau.")
+        refuse(memory, "Certificate")
+        if why_not := why_not_exact(memory):
+            raise ValueError(f"memory must be one whose states can be enumerated: {why_not}")
+        if memory.tau is not None or not memory.symmetric:
+            raise ValueError("memory must have symmetric W and system (1), without R or tau.")
         W, b = np.array(memory.W, np.float64), np.array(memory.b, np.float64)
         with one_blas_thread():
             values, vectors = np.linalg.eigh(W)

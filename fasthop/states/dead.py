@@ -15,6 +15,7 @@ import numpy as np
 
 from fasthop.fields import activate, arguments, as_states, residuals, slopes, spans
 from fasthop.memory import Memory
+from fasthop.scope import refuse
 
 #: Λ of a dead neuron is at most this.
 FLAT = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
@@ -199,10 +200,9 @@ def recover(memory: Memory, minimiser: Any) -> Recovered:
     Raises
     ------
     ValueError
-        Where the variable is u, whose dead part is g at the argument already.
+        Where the variable is another: a state u = g(W u + b) has no free dead part to recover.
     """
-    if memory.variable != "y":
-        raise ValueError("memory must have variable = 'y': a state u = g(W u + b) has no free dead part to recover.")
+    refuse(memory, "recover")
     dead = dead_neurons(memory, minimiser)
     # At the reference g is the same and y of moderate size, so that W g + b = residual + y keeps its digits.
     base = dead.at_reference()

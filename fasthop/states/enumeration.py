@@ -12,8 +12,8 @@ from fasthop.activations import Activation, LeakyReLU, RectifiedPower, ReLU
 from fasthop.fields import spans
 from fasthop.memory import Memory
 from fasthop.runtime import on_threads, workers_for
+from fasthop.scope import refuse
 from fasthop_kernels import enumeration as kernels
-from fasthop_kernels.flows import NONE
 
 #: Neurons up to which supports are enumerated: 2²⁴ of them take some seconds and 16 MiB.
 MOST_NEURONS = 24
@@ -92,11 +92,12 @@ def count_steady_states(memory: Memory) -> pd.DataFrame:
     ValueError
         Where the memory is another one, with what it must be.
     """
+    refuse(memory, "count_steady_states")
     why_not = why_not_exact(memory)
     if why_not:
         raise ValueError(f"memory must be one whose states can be enumerated: {why_not}")
-    if memory.variable != "y" or memory.drive.code != NONE or not memory.symmetric:
-        raise ValueError("memory must have symmetric W and system (1), variable = 'y' without R, to count its states.")
+    if not memory.symmetric:
+        raise ValueError("memory must have symmetric W, to count its states.")
     n = memory.neurons
     found = all_exact_states(
         np.array(memory.W, np.float64).reshape(-1, n, n), np.array(memory.b, np.float64).reshape(-1, n)

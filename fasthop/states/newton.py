@@ -11,6 +11,7 @@ from fasthop.derivatives import jacobians
 from fasthop.fields import as_states, relative, residuals, thin_curvature
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
+from fasthop.scope import refuse
 
 #: Steps of Newton's method at most: near a steady state each squares the error.
 _STEPS = 20
@@ -39,7 +40,8 @@ class Polished(NamedTuple):
 def polish(memory: Memory, states: Any, *, reach: Any = 1e-3) -> Polished:
     """Move states onto the steady states next to them by Newton's method; a state that would go far stays.
 
-    A dead neuron has no column in W Λ, so a step solves for the alive ones and sets the dead ones after them.
+    A dead neuron has no column in W Λ, so a step solves for the alive ones and sets the dead ones after them. One that
+    is held (`clamp`) stays where it is.
 
     Parameters
     ----------
@@ -55,8 +57,7 @@ def polish(memory: Memory, states: Any, *, reach: Any = 1e-3) -> Polished:
     -------
     Polished
     """
-    if memory.count is not None:
-        raise ValueError(f"memory must be one memory; got {memory.count}.")
+    refuse(memory, "polish")
     array, _ = as_states(memory, states)
     within = np.broadcast_to(checks.real_array("reach", reach, np.float64), len(array))
     size = max(1, _BATCH // memory.neurons**2)
@@ -93,7 +94,7 @@ def _polish(memory: Memory, given: np.ndarray, reach: np.ndarray) -> Polished:
 
 
 def _newton_step(memory: Memory, left: np.ndarray, arguments: np.ndarray) -> np.ndarray:
-    J = jacobians(memory, thin_curvature(memory, arguments), memory.W.astype(np.float64))
+    J = jacobians(memory, thin_curvature(memory, arguments), memory.weights.heard.to_dense())
     matrix, due = np.eye(memory.neurons) - J, left[..., None].astype(np.float64)
     try:
         return np.asarray(np.linalg.solve(matrix, due)[..., 0])

@@ -26,7 +26,6 @@ from fasthop.fields import (
     as_states,
     blockwise,
     curvature,
-    refuse_many_or_v,
     relative,
     residuals,
     slopes,
@@ -35,6 +34,7 @@ from fasthop.fields import (
 )
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
+from fasthop.scope import refuse
 from fasthop.states.dead import DeadNeurons, dead_neurons
 from fasthop_kernels.flows import GRADIENT, NONE
 
@@ -67,7 +67,7 @@ class Stability:
     k : int64 array, shape (B,)
         Dead directions, which have no part in the spectrum of system (1).
     spectrum : float64 or complex128 array, shape (B, N), or None
-        Ascending by real part, NaN in the last places where directions are dead; None above 400 neurons.
+        Ascending by real part, NaN in the last places where directions are dead or held; None above 400 neurons.
     """
 
     verdict: np.ndarray
@@ -89,6 +89,8 @@ def stability(memory: Memory, states: Any) -> Stability:
     √Λ W √Λ − I where W is symmetric and Λ ≥ 0. For other systems that of R times the Jacobian of the residual, dead
     directions included, because R mixes them in: where R = Λ each has an eigenvalue 0.
 
+    Neurons that are held (`clamp`) have no part in it: the spectrum is that of the others.
+
     Where Λ jumps, its larger value is taken. For system (1) with symmetric W and Λ ≥ 0 a state that is stable with it
     is stable with any smaller one; in all other cases the state is undecided.
 
@@ -108,14 +110,14 @@ def stability(memory: Memory, states: Any) -> Stability:
     TypeError, ValueError
         Where states have another width, or are NaN or infinite.
     """
-    refuse_many_or_v(memory)
+    refuse(memory, "stability")
     array, _ = as_states(memory, states)
     left, arguments = residuals(memory, array)
     dead = dead_neurons(memory, array)
     slope, kinked = _slopes_at_kinks(memory, arguments)
-    alive = ~dead.neurons | kinked
+    alive = (~dead.neurons | kinked) & ~memory.weights.held
     monotone = all(kind.monotone for _, kind in spans(memory))
-    symmetric = memory.drive.code == NONE and memory.symmetric and monotone
+    symmetric = memory.drive.code == NONE and memory.weights.symmetric_when_held and monotone
     with one_blas_thread():
         if memory.drive.code == NONE and not blockwise(memory):
             values, largest, scale = _elementwise(memory, slope, alive, symmetric)
@@ -171,7 +173,7 @@ def _elementwise(
 
 
 def _full(memory: Memory, dead: DeadNeurons, symmetric: bool) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """Return spectrum, largest real part and norm for any Λ and R, from matrices of all neurons.
+    """Return spectrum, largest real part and norm for any Λ and R, from matrices of all neurons that are not held.
 
     With R = I dead directions are moved out of the way: W Λ V = 0, so that taking c V Vᵀ away gives each of them an
     eigenvalue below all others and changes no other.
@@ -180,7 +182,13 @@ def _full(memory: Memory, dead: DeadNeurons, symmetric: bool) -> tuple[np.ndarra
     rate = np.ones(n) if memory.tau is None else 1.0 / memory.tau
     far = 4 * (1 + rate.max()) * (1 + np.linalg.norm(W))
 
+    free = ~memory.weights.held
+
     def matrices(rows: np.ndarray) -> np.ndarray:
+        # Held neurons hear nothing, so that the other rows and columns have a spectrum of their own.
+        return whole(rows)[:, free][:, :, free]
+
+    def whole(rows: np.ndarray) -> np.ndarray:
         if code != NONE:
             return flow_jacobians(memory, thin_curvature(memory, dead.argument[rows]), W)
         Lam = curvature(memory, dead.argument[rows])
@@ -228,7 +236,7 @@ def _spectra(
 
     def work(rows: np.ndarray) -> None:
         matrix = matrices(rows)
-        norm[rows] = np.abs(matrix).sum(axis=2).max(axis=1)
+        norm[rows] = np.abs(matrix).sum(axis=2).max(axis=1, initial=0)
         if values is None:
             largest[rows] = [_largest(one, real) for one in matrix]
             return

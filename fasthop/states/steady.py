@@ -11,9 +11,10 @@ from fasthop import checks
 from fasthop.descent import why_not_lyapunov
 from fasthop.energies import energy, natural_energy
 from fasthop.ensemble import settle
-from fasthop.fields import activate, refuse_many_or_v
+from fasthop.fields import activate
 from fasthop.memory import Memory
 from fasthop.runtime import workers_for
+from fasthop.scope import refuse
 from fasthop.starts import Uniform
 from fasthop.states.attractors import g_of, label
 from fasthop.states.dead import dead_neurons
@@ -75,7 +76,7 @@ def steady_states(
     ValueError
         Where enumeration is asked of a memory that is not ReLU or too large, with what to use instead.
     """
-    refuse_many_or_v(memory)
+    refuse(memory, "steady_states")
     why_not = why_not_exact(memory)
     if exact is None:
         exact = not why_not and starts is None and n is None

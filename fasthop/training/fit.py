@@ -26,6 +26,7 @@ from fasthop.fields import spans
 from fasthop.files import replace_file
 from fasthop.memory import Memory
 from fasthop.runtime import all_threads
+from fasthop.scope import refuse
 from fasthop.spectra import norm
 from fasthop.training.losses import LOSSES
 from fasthop.training.optimisers import SGD, Adam
@@ -68,6 +69,7 @@ def respond(memory: Memory, inputs: Any, *, held: int = 0, tolerance: float = 1e
     Ends
         Of all neurons; `layer_of` cuts a layer out.
     """
+    refuse(memory, "respond")
     clamped, start = clamp(memory, [held]), layer_of(memory, held)
     given = checks.real_array("inputs", inputs, memory.dtype, shape=("B", start.stop - start.start))
     starts = np.zeros((len(given), memory.neurons), memory.dtype)
@@ -109,7 +111,7 @@ def fit(
     Parameters
     ----------
     memory : Memory
-        One memory with R = I, with the weights to start from.
+        One memory of variable y or u with R = I, no layer held yet, with the weights to start from.
     inputs : array_like, shape (B, n_held)
     targets : array_like, shape (B, n_read)
     held, read : int
@@ -143,8 +145,9 @@ def fit(
     TypeError, ValueError
         Where shapes do not fit, a target is none of the loss, or the checkpoint is of another fit.
     """
-    if memory.count is not None:
-        raise ValueError(f"memory must be one memory; got {memory.count}.")
+    refuse(memory, "fit")
+    if not isinstance(memory.weights, (Dense, Blocks, LowRank)):
+        raise ValueError(f"memory must have weights that are a matrix, Blocks or LowRank; got {memory.weights!r}.")
     clamp(memory, [held])  # refuses what cannot be held
     at, out = layer_of(memory, held), layer_of(memory, read)
     if at == out:

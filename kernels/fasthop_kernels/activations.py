@@ -802,6 +802,18 @@ def invert(layers: Any, parameters: Any, values: Any, out: Any, lanes: int) -> N
 
 
 @kernel
+def apply_blockwise(code: int, a: Any, eps: Any, y: Any, x: Any, out: Any, lanes: int) -> bool:
+    """Write Λ(y) x where the neurons of the layer depend on each other, and return whether they do."""
+    if code == SOFTMAX:
+        softmax_apply(y, a, x, out, lanes)
+    elif code == LAYER_NORM or code == SPHERE:
+        normal_apply(y, a, eps, code == LAYER_NORM, x, out, lanes)
+    else:
+        return False
+    return True
+
+
+@kernel
 def apply_slope(layers: Any, parameters: Any, state: Any, x: Any, out: Any, lanes: int) -> None:
     """Write Λ(state) x, which for elementwise layers is a product with the diagonal."""
     wide_vectors()
@@ -809,11 +821,7 @@ def apply_slope(layers: Any, parameters: Any, state: Any, x: Any, out: Any, lane
         first, last = layers[layer, 0] * lanes, layers[layer, 1] * lanes
         code, a, eps = layers[layer, 2], parameters[layer, 0], parameters[layer, 1]
         y, v, product = state[first:last], x[first:last], out[first:last]
-        if code == SOFTMAX:
-            softmax_apply(y, a, v, product, lanes)
-        elif code == LAYER_NORM or code == SPHERE:
-            normal_apply(y, a, eps, code == LAYER_NORM, v, product, lanes)
-        else:
+        if not apply_blockwise(code, a, eps, y, v, product, lanes):
             differentiate(layers[layer : layer + 1], parameters[layer : layer + 1], state, out, lanes)
             for e in range(v.size):
                 product[e] *= v[e]

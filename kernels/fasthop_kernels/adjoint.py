@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fasthop_kernels import gmres, minres
-from fasthop_kernels.activations import LAYER_NORM, SOFTMAX
-from fasthop_kernels.blockwise import normal_apply, softmax_apply
+from fasthop_kernels.activations import apply_blockwise
 from fasthop_kernels.flows import OUTSIDE
 from fasthop_kernels.jit import inner_kernel, kernel
 from fasthop_kernels.lanes import LINE, ROWS, borrow, take, wide_vectors
@@ -83,6 +82,8 @@ class Way(NamedTuple):
     hessenberg : float array, shape (B, m + 1, m) or (0, 0, 0)
         Takes the first columns of the matrices of I − Jᵀ, or of I − √Λ W √Λ, in the first Krylov space, that of e − Jᵀa
         − a at the start.
+    columns : int64 array, shape (B,)
+        Takes how many of them are the row's; −1 on entry.
     """
 
     kind: Any
@@ -92,6 +93,7 @@ class Way(NamedTuple):
     dimensions: Any
     rounding: Any
     hessenberg: Any
+    columns: Any
 
 
 class Adjoints(NamedTuple):
@@ -109,8 +111,6 @@ class Adjoints(NamedTuple):
         −1 on entry.
     products : int64 array, shape (B,)
         Products with Jᵀ that the row needed; 0 on entry.
-    dimensions : int64 array, shape (B,)
-        Columns of `Way.hessenberg` that are the row's; −1 on entry.
     """
 
     state: Any
@@ -118,7 +118,6 @@ class Adjoints(NamedTuple):
     residual: Any
     status: Any
     products: Any
-    dimensions: Any
 
 
 class Room(NamedTuple):
@@ -245,12 +244,9 @@ def _pull(tables: Tables, weights: Any, room: Room, lanes: int) -> None:
     for layer in range(tables.layers.shape[0]):
         first, last = tables.layers[layer, 0] * lanes, tables.layers[layer, 1] * lanes
         code, a, eps = tables.layers[layer, 2], tables.parameters[layer, 0], tables.parameters[layer, 1]
-        if code < SOFTMAX:
-            each(room.slope[first:last], source[first:last], target[first:last])
-        elif code == SOFTMAX:
-            softmax_apply(room.x[first:last], a, source[first:last], target[first:last], lanes)
-        else:
-            normal_apply(room.x[first:last], a, eps, code == LAYER_NORM, source[first:last], target[first:last], lanes)
+        x, product = source[first:last], target[first:last]
+        if not apply_blockwise(code, a, eps, room.x[first:last], x, product, lanes):
+            each(room.slope[first:last], x, product)
     if tables.system != OUTSIDE:
         room.k[:] = 0
         add_weights(tables.mirror, weights, room.g, room.middle, room.k, lanes)
@@ -364,12 +360,12 @@ def _begin_space(problem: Problem, way: Way, tile: int, lengths: Any, found: Adj
 
 
 @kernel
-def _end_space(problem: Problem, way: Way, tile: int, lengths: Any, found: Adjoints) -> None:
+def _end_space(problem: Problem, way: Way, tile: int, lengths: Any) -> None:
     """Keep the dimensions of the first space of every row."""
     for lane in range(lengths.size):
         row = problem.tiles[tile, 1] + lane
-        if found.dimensions[row] < 0:
-            found.dimensions[row] = min(lengths[lane], way.hessenberg.shape[2])
+        if way.columns[row] < 0:
+            way.columns[row] = min(lengths[lane], way.hessenberg.shape[2])
 
 
 @inner_kernel
@@ -412,7 +408,7 @@ def _solve_tile(
         if not growing:
             if way.kind == GMRES:
                 gmres.combine(room, whole)
-            _end_space(problem, way, tile, whole, found)
+            _end_space(problem, way, tile, whole)
             columns = 0
             _aim(way, room)
             part = 0
@@ -436,7 +432,8 @@ def work(worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, l
     """
     tables, floats, lengths = borrow_tables(tables), borrow(floats)[worker], borrow(lengths)[worker]
     ahead, weight, steps = borrow(way.ahead), borrow(way.weight), borrow(way.steps)
-    way = Way(way.kind, ahead, weight, steps, way.dimensions, way.rounding, borrow(way.hessenberg))
+    hessenberg, columns = borrow(way.hessenberg), borrow(way.columns)
+    way = Way(way.kind, ahead, weight, steps, way.dimensions, way.rounding, hessenberg, columns)
     problem = Problem(
         borrow(problem.arguments),
         borrow(problem.slopes),
@@ -452,7 +449,6 @@ def work(worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, l
         borrow(found.residual),
         borrow(found.status),
         borrow(found.products),
-        borrow(found.dimensions),
     )
     tile = take(problem.queue, 0)
     while tile < problem.tiles.shape[0]:

@@ -79,3 +79,12 @@ def test_gradient_is_the_implicit_one_of_optimistix(n, symmetric):
     found = fh.gradient(fh.Memory(W, b), ends.state, e)
     for mine, theirs in zip((found.dW, found.db), due, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-10 * np.abs(theirs).max())
+
+
+def test_powers_are_differentiated_as_powers():
+    W, b, starts, goal = problem(rho=0.5)
+    due, found = (
+        jax.grad(loss_of(fh.jax_settle(fh.Memory(W, activation=kind), tolerance=1e-13), starts, goal))(W, b)
+        for kind in ("identity", fh.Power(2))
+    )
+    np.testing.assert_allclose(found, due, rtol=1e-9, atol=1e-9)

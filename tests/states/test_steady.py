@@ -307,7 +307,7 @@ def test_counts_tell_what_is_degenerate():
         (fh.Memory(np.eye(3)), "only the states of a ReLU memory"),
         (fh.Memory(np.eye(25), activation="relu"), "at most 24 neurons"),
         (fh.Memory([[0, 1], [2, 0]], 0, "relu"), "symmetric W"),
-        (fh.Memory(np.eye(2), 0, "relu", R="gradient"), "without R"),
+        (fh.Memory(np.eye(2), 0, "relu", R="gradient"), "must have R = 'identity'"),
     ],
 )
 def test_what_cannot_be_counted_is_named(memory, words):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -156,8 +155,7 @@ class Stored(NamedTuple):
 
     def alone(self, index: int) -> Memory:
         """Return the memory of one realisation."""
-        weights = copy.copy(self.memory.weights)
-        weights.count, weights.stored = None, weights.stored[index : index + 1]
+        weights = self.memory.weights.replaced(self.memory.weights.stored[index : index + 1], None)
         return Memory(weights, self.memory.b[index], layers=self.memory.layers, dtype=self.memory.dtype)
 
     @property
