@@ -129,7 +129,7 @@ def drive_matrices(memory: Memory, Lam: np.ndarray, W: np.ndarray, owners: np.nd
         parts, floors = factor_parts(drive.energy, W, memory.dtype)
         whole = _whole(Lam)
         F = np.swapaxes(W, -1, -2) @ whole @ parts[..., 0, :, :] + parts[..., 1, :, :]
-        steepest = np.abs(np.diagonal(whole, axis1=1, axis2=2)).max(axis=1)
+        steepest = np.abs(np.diagonal(whole, axis1=1, axis2=2)).max(axis=1, initial=np.finfo(memory.dtype).tiny)
         return polar_factor(F, steepest * floors[..., 0] + floors[..., 1])
     if drive.code == HESSIAN:
         return _whole(Lam)

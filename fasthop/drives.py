@@ -32,9 +32,9 @@ class OrthogonalFactor:
     """R(u) = O(u) of Proposition 5.2: the orthogonal factor of F(u) = O P that makes an energy decrease on system (5).
 
     It costs O(N³) for every lane and stage, far more than the other R, and is meant for small N. O(u) jumps where
-    det F(u) changes its sign, so the flow is not continuous there and may chatter. Where F is singular the factor is
-    not unique, and that nearest to I is taken, the limit of the factor of F + δI as δ > 0 vanishes: +1 on the null
-    space of a symmetric F. F is singular where rounding cannot tell it from a singular one; dE/dt ≤ 0 holds up to that.
+    det F(u) changes its sign, so the flow is not continuous there and may chatter. Where F is singular, or rounding
+    cannot tell it from a singular one, the factor is not unique, and the one nearest to I is taken: +1 on the null
+    space of a symmetric F. R is orthogonal everywhere, and dE/dt ≤ 0 up to that rounding.
 
     Parameters
     ----------
@@ -156,7 +156,8 @@ def factor_parts(form: Energy, W: np.ndarray, dtype: np.dtype[Any]) -> tuple[np.
     parts : float64 array, shape (…, 2, N, N)
         αW − γS and βW + γS, over the largest entry of both.
     floors : float64 array, shape (…, 2)
-        A singular value of F, over the same number, is 0 up to max Λ times the first plus the second.
+        A singular value of F, over the same number, is 0 up to max Λ times the first plus the second, where what is
+        below the least normal number of the dtype counts as that.
     """
     n = W.shape[-1]
     S = form.weighting(n)
@@ -166,6 +167,7 @@ def factor_parts(form: Energy, W: np.ndarray, dtype: np.dtype[Any]) -> tuple[np.
     with one_blas_thread():
         floors = rounding(n, dtype) * np.linalg.norm(parts, ord=2, axis=(-2, -1))
         floors[..., 0] *= np.linalg.norm(W, ord=2, axis=(-2, -1))
+        floors[..., 1] += n * float(np.finfo(dtype).tiny)
     return parts, floors
 
 

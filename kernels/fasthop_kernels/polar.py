@@ -2,9 +2,9 @@
 
 F is decomposed by one-sided Jacobi rotations (Hestenes, J. SIAM 6:51, 1958), which need no memory, vectorise along
 rows and find small singular values to high relative accuracy. With F = Σ σ u vᵀ the factor is O = Σ u vᵀ. Where σ = 0
-the paper leaves O open: it may be any rotation from the null space of F to that of Fᵀ. Here it is the one nearest to I,
-the limit of the factor of F + δI as δ > 0 vanishes, which is +1 on the null space of a symmetric F: other choices
-diverge or orbit for ever. The caller says which σ are 0 but for the rounding of F (`fasthop.drives`).
+the paper leaves O open: it may map the null space of F to that of Fᵀ by any rotation. Here O is the one nearest to I,
+which is +1 on the null space of a symmetric F: other choices diverge or orbit for ever. The caller says which σ are 0
+but for the rounding of F (`fasthop.drives`).
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def _turn(tables: Tables, weights: Any, parts: Any, tile: Tile, lanes: int) -> N
         _set_identity(n, width, rotation)
         apply_slope(tables.layers, tables.parameters, argument, rotation, Lam, width)
         differentiate(tables.layers, tables.parameters, argument, matrix, width)
-        steepest = like(0.0, vector[0])
+        steepest = np.finfo(vector.dtype).tiny  # what is smaller has lost digits
         for i in range(n):
             Lam[i * width + i] = matrix[i * width]
             steepest = max(steepest, abs(matrix[i * width]))
