@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fasthop.drives import polar_factor
+from fasthop.drives import factor_parts, polar_factor
 from fasthop.family import Energy, as_energy
 from fasthop.fields import arguments, as_states, curvature, residuals
 from fasthop.memory import Memory
@@ -127,7 +127,11 @@ def drive_matrices(memory: Memory, Lam: np.ndarray, W: np.ndarray, owners: np.nd
     if memory.tau is not None:
         return np.broadcast_to((1 / _own(memory.tau, owners))[..., None] * one, (len(Lam), *one.shape))
     if drive.code == ORTHOGONAL and drive.energy is not None:
-        return polar_factor(_factor_of_five(drive.energy, _whole(Lam), W))
+        parts, floors = factor_parts(drive.energy, W, memory.dtype)
+        whole = _whole(Lam)
+        F = np.swapaxes(W, -1, -2) @ whole @ parts[..., 0, :, :] + parts[..., 1, :, :]
+        steepest = np.abs(np.diagonal(whole, axis1=1, axis2=2)).max(axis=1, initial=np.finfo(memory.dtype).tiny)
+        return polar_factor(F, steepest * floors[..., 0] + floors[..., 1])
     if drive.code == HESSIAN:
         return _whole(Lam)
     if drive.code in (GRADIENT, AS_PRINTED):

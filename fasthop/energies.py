@@ -56,7 +56,7 @@ def energy(memory: Memory, states: Any, kind: str | Energy | None = None) -> np.
     form = as_energy(natural_energy(memory) if kind is None else kind, memory.variable)
     array, alone = as_states(memory, states)
     offset = _integral_offset(memory) if kind == "3" else 0.0
-    for reason in why_not_lyapunov(memory, form):
+    for reason in why_not_lyapunov(memory, form if kind is None else kind):
         warnings.warn(f"this energy need not decrease here: {reason}", RuntimeWarning, 2)
     flat = array.reshape(-1, memory.neurons)
     total = np.full(len(flat), offset, memory.dtype)

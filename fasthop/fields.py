@@ -97,11 +97,10 @@ def curvature(memory: Memory, arguments: np.ndarray) -> np.ndarray:
     out = np.zeros((*arguments.shape, memory.neurons))
     for span, kind in spans(memory):
         x = arguments[:, span]
-        columns = np.eye(x.shape[1], dtype=x.dtype)
         if kind.blockwise:
-            for j, unit in enumerate(columns):
+            for j, unit in enumerate(np.eye(x.shape[1], dtype=x.dtype)):
                 out[:, span, span.start + j] = kind.apply_slope(x, np.broadcast_to(unit, x.shape).copy())
-        else:
-            index = np.arange(span.start, span.stop)
-            out[:, index, index] = kind.slope(x)
+        # For softmax it has digits that Λx lost.
+        index = np.arange(span.start, span.stop)
+        out[:, index, index] = kind.slope(x)
     return out

@@ -10,7 +10,7 @@ import numpy as np
 
 from fasthop import checks
 from fasthop.activations import Activation, as_activation
-from fasthop.drives import as_drive
+from fasthop.drives import as_drive, factor_parts
 from fasthop.spectra import framed_norm, norm, smallest_eigenvalue
 from fasthop.weights import Weights, as_weights
 from fasthop_kernels.flows import AROUND, HESSIAN, INSIDE, MATRIX, NONE, ORTHOGONAL, OUTSIDE
@@ -106,7 +106,7 @@ class Memory:
             raise ValueError(f"W must be at most {largest:.2g} in {self.dtype.name}; got a larger number.")
         self.symmetric = self.weights.symmetric
         self.variable = checks.one_of("variable", variable, ("y", "u", "v"))
-        self.drive = as_drive(R, self.weights, self.variable)
+        self.drive = as_drive(R, self.weights, self.variable, self.dtype)
         self.layers = self._layers(activation, layers)
         self.b = self._per_neuron("b", 0.0 if b is None else b, self.dtype)
         self.tau = None if tau is None else self._per_neuron("tau", tau, np.dtype(np.float64))
@@ -198,16 +198,15 @@ class Memory:
         )
 
     def _factor_parts(self) -> np.ndarray:
-        """Return what `polar.turn` takes, αW − γS and βW + γS with rows of whole lines; nothing without a factor."""
+        """Return what `polar.turn` takes, rows of whole lines; nothing without a factor."""
         n, k, form = self.neurons, self.count or 1, self.drive.energy
         if form is None:
             return np.empty((k, 0))
         line = lane_line(self.dtype)
-        parts = np.zeros((k, 2, n, -(-n // line) * line))
-        W, S = self.weights.to_dense().reshape(k, n, n), form.weighting(n)
-        parts[:, 0, :, :n] = form.alpha * W - form.gamma * S
-        parts[:, 1, :, :n] = form.beta * W + form.gamma * S
-        return parts.reshape(k, -1)
+        rows = np.zeros((k, 2 * n + 1, -(-n // line) * line))
+        parts, floors = factor_parts(form, self.weights.to_dense().reshape(k, n, n), self.dtype)
+        rows[:, :-1, :n], rows[:, -1, :2] = parts.reshape(k, 2 * n, n), floors
+        return rows.reshape(k, -1)
 
     @cached_property
     def rounding(self) -> tuple[np.ndarray, np.ndarray]:
