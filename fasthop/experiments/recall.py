@@ -40,7 +40,7 @@ class Recall(NamedTuple):
         Whether a settled living state has all signs of its pattern, at most a share FEW_ERRORS of wrong ones, or is as
         near as CLOSE; each a criterion of its own beside the overlap that makes it `retrieved`.
     sign_overlap, overlap : float64 array
-        The overlap of ξ with sign(g), and (1/N) ξ·g.
+        (1/N) ξ·sign(g) and (1/N) ξ·g, neither centred nor scaled, whatever the criterion compares.
     """
 
     outcome: np.ndarray
@@ -122,7 +122,7 @@ def classify(
         alive & (wrong == 0),
         alive & (wrong <= FEW_ERRORS),
         alive & (np.mean((target - g) ** 2, axis=-1) <= CLOSE),
-        own,
+        np.mean(np.sign(g) * target, axis=-1),
         np.mean(g * target, axis=-1),
     )
 

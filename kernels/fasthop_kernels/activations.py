@@ -1,6 +1,8 @@
 """Activations g = ∇L, their derivative Λ, Lagrangian L and Legendre term φ = y·g − L, in closed form.
 
 Each is written with q = e^{−|x|} or e^{−2|x|}, so that nothing overflows and the tails keep their relative accuracy.
+The results are right, too, where an intermediate would overflow or underflow and they do not: gains multiply y last or
+where they can do no harm, and what multiplies a q next to underflow joins before its power of two (`exp_parts`).
 The code of an activation is looked up once per layer, outside the loop over lanes. Those in which the neurons of a
 layer depend on each other are in `blockwise`.
 
@@ -13,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fasthop_kernels.bits import binade, like, scale
+from fasthop_kernels.bits import binade, horner, like, scale
 from fasthop_kernels.blockwise import (
     normal_apply,
     normal_g,
@@ -28,13 +30,18 @@ from fasthop_kernels.blockwise import (
     softmax_slope,
 )
 from fasthop_kernels.elementary import (
+    clipped,
     constants,
     dilog,
     erf,
     exp,
+    exp_parts,
     expm1,
     gaussian,
-    half_gaussian,
+    gaussian_moment,
+    gaussian_parts,
+    gelu_tail,
+    half_gaussian_parts,
     log,
     log1p,
     log1p_unit,
@@ -69,22 +76,32 @@ def tanh_g(y: Any, a: Any) -> Any:
 
 @formula
 def tanh_slope(y: Any, a: Any) -> Any:
-    q = exp(like(-2.0, y) * abs(a * y))
+    c = constants(y)
+    x = like(-2.0, y) * abs(a * y)
+    m, t = exp_parts(x)
+    far = x < -c.exp_far
+    q = scale(a * (like(4.0, y) * m) if far else m, t)
     r = like(1.0, y) + q
-    return a * (like(4.0, y) * q / (r * r))
+    return q if far else a * (like(4.0, y) * q / (r * r))
 
 
 @formula
 def tanh_lagrangian(y: Any, a: Any) -> Any:
-    x = abs(a * y)
-    return (x + log1p(exp(like(-2.0, y) * x)) - like(LN2, y)) / a
+    c = constants(y)
+    x = a * y
+    near = y * (x * horner(x * x, c.log_cosh_terms))
+    far = (abs(y) + log1p(exp(like(-2.0, y) * abs(x))) / a) - like(LN2, y) / a
+    return near if abs(x) < c.one else far
 
 
 @formula
 def tanh_legendre(y: Any, a: Any) -> Any:
+    c = constants(y)
     x = abs(a * y)
+    near = abs(y) * (tanh(x) - x * horner(x * x, c.log_cosh_terms))
     q = exp(like(-2.0, y) * x)
-    return (like(LN2, y) - log1p(q) - x * (like(2.0, y) * q / (like(1.0, y) + q))) / a
+    far = (like(LN2, y) - log1p(q) - clipped(x, c.exp_reach) * (like(2.0, y) * q / (c.one + q))) / a
+    return near if x < c.one else far
 
 
 @formula
@@ -105,22 +122,33 @@ def sigmoid_g(y: Any, a: Any) -> Any:
 
 @formula
 def sigmoid_slope(y: Any, a: Any) -> Any:
-    q = exp(-abs(a * y))
+    c = constants(y)
+    x = -abs(a * y)
+    m, t = exp_parts(x)
+    far = x < -c.exp_far
+    q = scale(a * m if far else m, t)
     r = like(1.0, y) + q
-    return a * (q / (r * r))
+    return q if far else a * (q / (r * r))
 
 
 @formula
 def sigmoid_lagrangian(y: Any, a: Any) -> Any:
-    x = a * y
-    return ((like(0.0, y) if x <= like(0.0, y) else x) + log1p_unit(exp(-abs(x)))) * (like(1.0, y) / a)
+    c = constants(y)
+    x, rest = a * y, like(1.0, y) / a
+    m, t = exp_parts(-abs(x))
+    far = x < -c.exp_far
+    q = scale(m * rest if far else m, t)
+    return q if far else (c.zero if y <= c.zero else y) + log1p_unit(q) * rest
 
 
 @formula
 def sigmoid_legendre(y: Any, a: Any) -> Any:
-    x = abs(a * y)
-    q = exp(-x)
-    return -(x * (q / (like(1.0, y) + q)) + log1p_unit(q)) * (like(1.0, y) / a)
+    c = constants(y)
+    x, rest = clipped(abs(a * y), c.exp_reach), like(1.0, y) / a
+    m, t = exp_parts(-x)
+    far = x > c.exp_far
+    q = scale((x + c.one) * m * rest if far else m, t)
+    return -q if far else -(x * (q / (c.one + q)) + log1p_unit(q)) * rest
 
 
 @formula
@@ -154,7 +182,8 @@ def relu_lagrangian(y: Any, a: Any) -> Any:
 
 @formula
 def leaky_relu_g(y: Any, a: Any) -> Any:
-    return a * y if y <= like(0.0, y) else y
+    # A slope of 0 keeps 0 where y is infinite.
+    return (a * y if a > like(0.0, y) else like(0.0, y)) if y <= like(0.0, y) else y
 
 
 @formula
@@ -164,7 +193,8 @@ def leaky_relu_slope(y: Any, a: Any) -> Any:
 
 @formula
 def leaky_relu_lagrangian(y: Any, a: Any) -> Any:
-    return like(0.5, y) * y * leaky_relu_g(y, a)
+    half, below = like(0.5, y) * y, y <= like(0.0, y)
+    return (half * (a * y) if a > like(0.0, y) else like(0.0, y)) if below else half * y
 
 
 @formula
@@ -189,20 +219,30 @@ def smooth_leaky_relu_g(y: Any, a: Any) -> Any:
 @formula
 def smooth_leaky_relu_slope(y: Any, a: Any) -> Any:
     x = like(0.375, y) * y
-    return like(0.625, y) + like(0.375, y) * erf(x) + like(0.75 / ROOT_PI, y) * x * exp(-x * x)
+    bump = like(0.75 / ROOT_PI, y) * clipped(x, constants(y).exp_reach) * exp(-x * x)
+    return like(0.625, y) + like(0.375, y) * erf(x) + bump
+
+
+@formula
+def smooth_leaky_relu_square(y: Any) -> Any:
+    """(L + φ)/2, half of y g."""
+    return y * (y * (like(0.3125, y) + like(0.1875, y) * erf(like(0.375, y) * y)))
+
+
+@formula
+def smooth_leaky_relu_bend(y: Any) -> Any:
+    """(φ − L)/2 = (8/3)/√π ∫ t² e^{−t²} dt from 0 to 3y/8, integrated by parts from L = ∫ g."""
+    return like(8.0 / 3.0 / ROOT_PI, y) * gaussian_moment(like(0.375, y) * y)
 
 
 @formula
 def smooth_leaky_relu_lagrangian(y: Any, a: Any) -> Any:
-    # With x = 3y/8: L = 5y²/16 + (8/3)(x² erf(x)/2 + x e^{−x²}/(2√π) − erf(x)/4).
-    x = like(0.375, y) * y
-    bend = (like(0.5, y) * x * x - like(0.25, y)) * erf(x) + like(0.5 / ROOT_PI, y) * x * exp(-x * x)
-    return like(0.3125, y) * y * y + like(8.0 / 3.0, y) * bend
+    return smooth_leaky_relu_square(y) - smooth_leaky_relu_bend(y)
 
 
 @formula
 def smooth_leaky_relu_legendre(y: Any, a: Any) -> Any:
-    return y * smooth_leaky_relu_g(y, a) - smooth_leaky_relu_lagrangian(y, a)
+    return smooth_leaky_relu_square(y) + smooth_leaky_relu_bend(y)
 
 
 @formula
@@ -212,7 +252,8 @@ def smooth_leaky_relu_guess(v: Any, a: Any) -> Any:
 
 @formula
 def smooth_leaky_relu_newton(v: Any, y: Any, a: Any) -> Any:
-    return y - (smooth_leaky_relu_g(y, a) - v) / smooth_leaky_relu_slope(y, a)
+    step = (smooth_leaky_relu_g(y, a) - v) / smooth_leaky_relu_slope(y, a)
+    return y - step if abs(y) < like(np.inf, y) else y
 
 
 # --- softplus, gain a: g = ln(1 + e^{a y}) / a ----------------------------------------------------------------------
@@ -232,25 +273,34 @@ def softplus_slope(y: Any, a: Any) -> Any:
 
 @formula
 def softplus_lagrangian(y: Any, a: Any) -> Any:
-    x = a * y
-    d = dilog(log1p_unit(exp(-abs(x))))
-    scaled = d if x <= like(0.0, y) else like(0.5, y) * x * x + (like(ZETA2, y) - d)
-    return scaled * (like(1.0, y) / (a * a))
+    c = constants(y)
+    x, rest = a * y, like(1.0, y) / a
+    m, t = exp_parts(-abs(x))
+    far = x < -c.exp_far
+    q = scale(m * rest * rest if far else m, t)
+    d = dilog(log1p_unit(q))
+    near = d * rest * rest if x <= c.zero else like(0.5, y) * y * y + (like(ZETA2, y) - d) * rest * rest
+    return q if far else near
 
 
 @formula
 def softplus_legendre(y: Any, a: Any) -> Any:
-    x = a * y
-    u = log1p_unit(exp(-abs(x)))
+    c = constants(y)
+    x, rest = clipped(a * y, c.exp_reach), like(1.0, y) / a
+    m, t = exp_parts(-abs(x))
+    far = x < -c.exp_far
+    q = scale((x - c.one) * m * rest * rest if far else m, t)
+    u = log1p_unit(q)
     xu, d = x * u, dilog(u)
-    scaled = xu - d if x <= like(0.0, y) else like(0.5, y) * x * x + (xu + (d - like(ZETA2, y)))
-    return scaled * (like(1.0, y) / (a * a))
+    above = like(0.5, y) * y * y + (xu + (d - like(ZETA2, y))) * rest * rest
+    return q if far else ((xu - d) * rest * rest if x <= c.zero else above)
 
 
 @formula
 def softplus_inverse(v: Any, a: Any) -> Any:
     x = a * v
-    return (x + log(-expm1(-x))) * (like(1.0, v) / a)
+    small = x < constants(v).least_normal
+    return v + (log(v) + log(a) if small else log(-expm1(-x))) * (like(1.0, v) / a)
 
 
 # --- exponential: g = L = Λ = e^y -----------------------------------------------------------------------------------
@@ -263,7 +313,9 @@ def exp_g(y: Any, a: Any) -> Any:
 
 @formula
 def exp_legendre(y: Any, a: Any) -> Any:
-    return (y - like(1.0, y)) * exp(y)
+    c = constants(y)
+    m, t = exp_parts(y)
+    return scale((clipped(y, c.exp_reach) - c.one) * m, t)
 
 
 @formula
@@ -273,39 +325,46 @@ def exp_inverse(v: Any, a: Any) -> Any:
 
 # --- GELU: g = y Φ(y), Φ the normal distribution ---------------------------------------------------------------------
 #
-# With e = e^{−y²/2} and p = e/√(2π): L = ((y² − 1) Φ + y p)/2. Below 0, Φ = e m with the Mills ratio m.
-
-
-@formula
-def normal_distribution(e: Any, y: Any) -> Any:
-    """Φ(y) for e = e^{−y²/2}."""
-    tail = e * mills(y)
-    return like(1.0, y) - tail if y > like(0.0, y) else tail
+# With e = e^{−y²/2} and p = e/√(2π): L = ((y² − 1) Φ + y p)/2. Below 0, Φ = e m with the Mills ratio m, and L = −e l.
 
 
 @formula
 def gelu_g(y: Any, a: Any) -> Any:
-    return y * normal_distribution(half_gaussian(y), y)
+    c = constants(y)
+    e, t = half_gaussian_parts(y)
+    tail, above = e * mills(y), y > c.zero
+    tail = scale(tail if above else clipped(y, c.half_gaussian_most) * tail, t)
+    return y * (c.one - tail) if above else tail
 
 
 @formula
 def gelu_slope(y: Any, a: Any) -> Any:
-    e = half_gaussian(y)
-    return normal_distribution(e, y) + like(1.0 / ROOT_2PI, y) * y * e
+    c = constants(y)
+    e, t = half_gaussian_parts(y)
+    m, above = mills(y), y > c.zero
+    p = like(1.0 / ROOT_2PI, y) * clipped(y, c.half_gaussian_most)
+    e = scale(e if above else e * m + p * e, t)
+    return (c.one - e * m) + p * e if above else e
 
 
 @formula
 def gelu_lagrangian(y: Any, a: Any) -> Any:
-    e = half_gaussian(y)
-    p = like(0.5 / ROOT_2PI, y) * y * e
-    return (like(0.5, y) * y * y - like(0.5, y)) * normal_distribution(e, y) + p
+    # e l above 0, too: L(y) + L(−y) = (y² − 1)/2.
+    c = constants(y)
+    e, t = half_gaussian_parts(y)
+    tail = scale(e * gelu_tail(y), t)
+    return (c.half * y * y - c.half) + tail if y > c.zero else -tail
 
 
 @formula
 def gelu_legendre(y: Any, a: Any) -> Any:
-    e = half_gaussian(y)
-    p = like(0.5 / ROOT_2PI, y) * y * e
-    return (like(0.5, y) * y * y + like(0.5, y)) * normal_distribution(e, y) - p
+    c = constants(y)
+    e, t = half_gaussian_parts(y)
+    m, above = mills(y), y > c.zero
+    x = clipped(y, c.half_gaussian_most)
+    p = like(0.5 / ROOT_2PI, y) * x
+    e = scale(e if above else (c.half * x * x + c.half) * (e * m) - p * e, t)
+    return (c.half * y * y + c.half) * (c.one - e * m) - p * e if above else e
 
 
 # --- SiLU: g = y σ(y), σ the logistic sigmoid; its L is the φ of softplus, whose Λ is σ ------------------------------
@@ -313,15 +372,21 @@ def gelu_legendre(y: Any, a: Any) -> Any:
 
 @formula
 def silu_g(y: Any, a: Any) -> Any:
-    return y * sigmoid(y)
+    c = constants(y)
+    m, t = exp_parts(-abs(y))
+    far = y < -c.exp_far
+    q = scale(clipped(y, c.exp_reach) * m if far else m, t)
+    return q if far else y * ((c.one if y >= c.zero else q) / (c.one + q))
 
 
 @formula
 def silu_slope(y: Any, a: Any) -> Any:
-    q = exp(-abs(y))
-    r = like(1.0, y) / (like(1.0, y) + q)
-    above = y > like(0.0, y)
-    return (r if above else q * r) * (like(1.0, y) + y * (q * r if above else r))
+    c = constants(y)
+    m, t = exp_parts(-abs(y))
+    x, far, above = clipped(y, c.exp_reach), y < -c.exp_far, y > c.zero
+    q = scale((x + c.one) * m if far else m, t)
+    r = c.one / (c.one + q)
+    return q if far else (r if above else q * r) * (c.one + x * (q * r if above else r))
 
 
 @formula
@@ -332,13 +397,15 @@ def silu_lagrangian(y: Any, a: Any) -> Any:
 @formula
 def silu_legendre(y: Any, a: Any) -> Any:
     # y² σ − L; above 0 the y²/2 of L is taken from σ.
-    q = exp(-abs(y))
+    c = constants(y)
+    m, t = exp_parts(-abs(y))
+    x, far, above = clipped(y, c.exp_reach), y < -c.exp_far, y > c.zero
+    q = scale((x * (x - c.one) + c.one) * m if far else m, t)
     u = log1p_unit(q)
-    yu, d = y * u, dilog(u)
-    r = like(1.0, y) / (like(1.0, y) + q)
-    above = y > like(0.0, y)
-    rest = (like(ZETA2, y) - d) - yu if above else d - yu
-    return y * (y * (r - like(0.5, y) if above else q * r)) + rest
+    xu, d = x * u, dilog(u)
+    r = c.one / (c.one + q)
+    rest = (like(ZETA2, y) - d) - xu if above else d - xu
+    return q if far else y * (y * (r - c.half if above else q * r)) + rest
 
 
 # --- SELU: g = λ y above 0 and λα (e^y − 1) at or below it ------------------------------------------------------------
@@ -356,15 +423,21 @@ def selu_slope(y: Any, a: Any) -> Any:
 
 @formula
 def selu_lagrangian(y: Any, a: Any) -> Any:
+    c = constants(y)
     above = like(0.5 * SELU_ABOVE, y) * y * y
-    return above if y > like(0.0, y) else like(SELU_BELOW, y) * (expm1(y) - y)
+    near = (like(SELU_BELOW, y) * y) * (y * horner(y, c.exp_terms))
+    below = near if y > like(-0.5 * LN2, y) else like(SELU_BELOW, y) * (expm1(y) - y)
+    return above if y > c.zero else below
 
 
 @formula
 def selu_legendre(y: Any, a: Any) -> Any:
-    m = expm1(y)
+    c = constants(y)
     above = like(0.5 * SELU_ABOVE, y) * y * y
-    return above if y > like(0.0, y) else like(SELU_BELOW, y) * (y * (m + like(1.0, y)) - m)
+    near = (like(SELU_BELOW, y) * y) * (y * (c.one - horner(y, c.exp_terms) * (c.one - y)))
+    m = expm1(y)
+    far = like(SELU_BELOW, y) * (clipped(y, c.exp_reach) * (m + c.one) - m)
+    return above if y > c.zero else (near if y > like(-0.5 * LN2, y) else far)
 
 
 @formula
@@ -383,7 +456,8 @@ def gaussian_g(y: Any, a: Any) -> Any:
 
 @formula
 def gaussian_slope(y: Any, a: Any) -> Any:
-    return like(-2.0, y) * y * gaussian(y)
+    m, t = gaussian_parts(y)
+    return scale(like(-2.0, y) * clipped(y, constants(y).half_gaussian_most) * m, t)
 
 
 @formula
@@ -393,7 +467,7 @@ def gaussian_lagrangian(y: Any, a: Any) -> Any:
 
 @formula
 def gaussian_legendre(y: Any, a: Any) -> Any:
-    return y * gaussian(y) - like(0.5 * ROOT_PI, y) * erf(y)
+    return like(-2.0, y) * gaussian_moment(y)
 
 
 # --- power n = 2, 3, …: g = y^{n−1}; rectified: g = r^{n−1}, r = max(y, 0) --------------------------------------------
@@ -414,7 +488,9 @@ def _power(y: Any, factor: Any, power: int, out: Any) -> None:
         odd = (power // digit) % 2 == 1
         last = factor if digit == 1 else one
         for e in range(y.size):
-            out[e] = out[e] * out[e] * (last * y[e] if odd else last)
+            # The factor joins before a square that it keeps from overflow or underflow.
+            square = out[e] * (out[e] * last)
+            out[e] = square * y[e] if odd else square
     if power == 1 and factor != one:
         for e in range(y.size):
             out[e] *= factor

@@ -20,9 +20,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numba.np import arrayobj
 
-from fasthop_kernels.bits import like
-from fasthop_kernels.elementary import exp, log, log1p
-from fasthop_kernels.jit import kernel
+from fasthop_kernels.bits import binade, like, power_of_two
+from fasthop_kernels.elementary import constants, exp, log, log1p
+from fasthop_kernels.jit import formula, kernel
 from fasthop_kernels.lanes import LINE, wide_vectors
 
 #: Lanes that are reduced together: the widest tile of float32, 6 KiB of sums in float64 at most.
@@ -87,7 +87,8 @@ def _softmax_sums(y: Any, a: Any, e: Any, at: int, lanes: int, top: Any, tops: A
     for row in range(at, y.size, lanes):
         x, z = y[row : row + top.size], e[row : row + top.size]
         for k in range(top.size):
-            q = exp(a * (x[k] - top[k]))
+            # At the top also where it is infinite.
+            q = exp(a * (like(0.0, a) if x[k] == top[k] else x[k] - top[k]))
             z[k] = q
             first = q == like(1.0, q)
             tops[k] += like(1.0, q) if first else like(0.0, q)
@@ -131,22 +132,27 @@ def softmax_slope(y: Any, a: Any, out: Any, lanes: int) -> None:
 def softmax_apply(y: Any, a: Any, x: Any, out: Any, lanes: int) -> None:
     """Write Λx = a g (x − g·x)."""
     wide_vectors()
-    top, tops, tail, mean = strip(y), strip(y), strip(y), strip(y)
+    top, tops, tail, mean, own = strip(y), strip(y), strip(y), strip(y), strip(y)
     for at in range(0, lanes, STRIP):
         width = min(STRIP, lanes - at)
         _softmax_sums(y, a, out, at, lanes, top[:width], tops[:width], tail[:width])
         mean[:width] = 0
         for k in range(width):
             tail[k] = like(1.0, a) / (tops[k] + tail[k])
+        # From the x of a leading neuron, which the mean tends to.
+        for row in range(at, y.size, lanes):
+            g, v = out[row : row + width], x[row : row + width]
+            for k in range(width):
+                own[k] = v[k] if row == at or g[k] == like(1.0, a) else own[k]
         for row in range(at, y.size, lanes):
             g, v = out[row : row + width], x[row : row + width]
             for k in range(width):
                 g[k] *= tail[k]
-                mean[k] += g[k] * v[k]
+                mean[k] += g[k] * (v[k] - own[k])
         for row in range(at, y.size, lanes):
             g, v = out[row : row + width], x[row : row + width]
             for k in range(width):
-                g[k] = a * g[k] * (v[k] - mean[k])
+                g[k] = a * g[k] * ((v[k] - own[k]) - mean[k])
 
 
 @kernel
@@ -175,7 +181,8 @@ def softmax_legendre(y: Any, a: Any, out: Any, lanes: int) -> None:
         for row in range(at, y.size, lanes):
             e, x = out[row : row + width], y[row : row + width]
             for k in range(width):
-                mean[k] += e[k] * (x[k] - top[k])
+                # Where e is 0 the difference may be infinite.
+                mean[k] += e[k] * (like(0.0, a) if x[k] == top[k] or e[k] == like(0.0, a) else x[k] - top[k])
         total = out[at : at + width]
         for k in range(width):
             rest = (tops[k] - like(1.0, a)) + tail[k]
@@ -195,76 +202,125 @@ def softmax_inverse(g: Any, a: Any, out: Any) -> None:
 #
 # Layer norm: the centre is the mean, and n the number of neurons. Sphere: the centre is 0, and n and a are 1. Then
 # L = n a s, Λ = (a/s) (1 − [layer norm] 1 1ᵀ/n − z zᵀ/n) and φ = −n a ε/s. The deviations from a mean are those from
-# the first neuron less their mean, so that a common offset costs no accuracy.
+# the first neuron less their mean, so that a common offset costs no accuracy. Lanes are multiplied by a power of two,
+# `unit`, which changes no bit but makes subnormal numbers normal; one in which squares would overflow or underflow gets
+# another one. The centre and s are those of the multiplied lane.
+
+
+@formula
+def _ordinary(square: Any) -> Any:
+    """Whether the squares that sum up to `square` do not overflow or, if they count, underflow."""
+    c = constants(square)
+    return square > np.sqrt(c.least_normal) and square < c.unit_most
 
 
 @kernel
-def _normal_sums(y: Any, eps: Any, centred: bool, at: int, lanes: int, origin: Any, mean: Any, r: Any) -> None:
-    """Write the centre, in two parts, and 1/s of the lanes from `at` on."""
+def _choose_unit(y: Any, eps: Any, centred: bool, at: int, lanes: int, square: Any, unit: Any) -> None:
+    """Write the unit of every lane, given its s²: the usual, or what brings the largest deviation, or √ε, near 1."""
+    wide_vectors()
+    c = constants(eps)
+    unit[:] = np.sqrt(eps)
+    first = y[at : at + unit.size]
+    for row in range(at, y.size, lanes):
+        x = y[row : row + unit.size]
+        for k in range(unit.size):
+            # Halves, because a difference can overflow; and no unit in which the number itself would.
+            d, bound = abs(c.half * x[k] - (c.half * first[k] if centred else c.zero)), abs(x[k]) / c.unit_most
+            d = d if d > bound else bound
+            unit[k] = d if d > unit[k] else unit[k]
+    for k in range(unit.size):
+        most = unit[k] if unit[k] < c.unit_most else c.unit_most
+        most = most if most > c.one / c.unit_most else c.one / c.unit_most
+        unit[k] = c.lift if _ordinary(square[k]) else power_of_two(c.shifter - binade(most))
+
+
+@kernel
+def _spread(
+    y: Any, eps: Any, centred: bool, at: int, lanes: int, unit: Any, origin: Any, mean: Any, square: Any
+) -> None:
+    """Write the centre, in two parts, and s² of the lanes from `at` on, all in the unit of the lane."""
     wide_vectors()
     n = like(y.size // lanes, eps) if centred else like(1.0, eps)
     origin[:] = 0
     mean[:] = 0
-    r[:] = 0
+    square[:] = 0
     if centred:
-        x = y[at : at + r.size]
-        for k in range(r.size):
-            origin[k] = x[k]
+        x = y[at : at + unit.size]
+        for k in range(unit.size):
+            origin[k] = x[k] * unit[k]
         for row in range(at, y.size, lanes):
-            x = y[row : row + r.size]
-            for k in range(r.size):
-                mean[k] += x[k] - origin[k]
-        for k in range(r.size):
+            x = y[row : row + unit.size]
+            for k in range(unit.size):
+                mean[k] += x[k] * unit[k] - origin[k]
+        for k in range(unit.size):
             mean[k] /= n
     for row in range(at, y.size, lanes):
-        x = y[row : row + r.size]
-        for k in range(r.size):
-            d = (x[k] - origin[k]) - mean[k]
-            r[k] += d * d
-    for k in range(r.size):
-        r[k] = like(1.0, eps) / np.sqrt(r[k] / n + eps)
+        x = y[row : row + unit.size]
+        for k in range(unit.size):
+            d = (x[k] * unit[k] - origin[k]) - mean[k]
+            square[k] += d * d
+    for k in range(unit.size):
+        square[k] = square[k] / n + eps * unit[k] * unit[k]
+
+
+@kernel
+def _normal_sums(
+    y: Any, eps: Any, centred: bool, at: int, lanes: int, unit: Any, origin: Any, mean: Any, r: Any
+) -> None:
+    """Write the unit of the lanes from `at` on and, in it, the centre, in two parts, and 1/s."""
+    wide_vectors()
+    unit[:] = constants(eps).lift
+    _spread(y, eps, centred, at, lanes, unit, origin, mean, r)
+    ordinary = 0
+    for k in range(unit.size):
+        ordinary += 1 if _ordinary(r[k]) else 0
+    if ordinary < unit.size:
+        _choose_unit(y, eps, centred, at, lanes, r, unit)
+        _spread(y, eps, centred, at, lanes, unit, origin, mean, r)
+    for k in range(unit.size):
+        r[k] = like(1.0, eps) / np.sqrt(r[k])
 
 
 @kernel
 def normal_g(y: Any, a: Any, eps: Any, centred: bool, out: Any, lanes: int) -> None:
     """Write g."""
     wide_vectors()
-    origin, mean, r = strip(y), strip(y), strip(y)
+    unit, origin, mean, r = strip(y), strip(y), strip(y), strip(y)
     for at in range(0, lanes, STRIP):
         width = min(STRIP, lanes - at)
-        _normal_sums(y, eps, centred, at, lanes, origin[:width], mean[:width], r[:width])
+        _normal_sums(y, eps, centred, at, lanes, unit[:width], origin[:width], mean[:width], r[:width])
         for row in range(at, y.size, lanes):
             x, g = y[row : row + width], out[row : row + width]
             for k in range(width):
-                g[k] = a * r[k] * ((x[k] - origin[k]) - mean[k])
+                g[k] = a * r[k] * ((x[k] * unit[k] - origin[k]) - mean[k])
 
 
 @kernel
 def normal_slope(y: Any, a: Any, eps: Any, centred: bool, out: Any, lanes: int) -> None:
     """Write the diagonal of Λ."""
     wide_vectors()
-    origin, mean, r = strip(y), strip(y), strip(y)
+    unit, origin, mean, r = strip(y), strip(y), strip(y), strip(y)
     share = like(1.0, a) / like(y.size // lanes, a) if centred else like(1.0, a)
     most = like(1.0, a) - share if centred else like(1.0, a)
     for at in range(0, lanes, STRIP):
         width = min(STRIP, lanes - at)
-        _normal_sums(y, eps, centred, at, lanes, origin[:width], mean[:width], r[:width])
+        _normal_sums(y, eps, centred, at, lanes, unit[:width], origin[:width], mean[:width], r[:width])
         for row in range(at, y.size, lanes):
             x, slope = y[row : row + width], out[row : row + width]
             for k in range(width):
-                z = ((x[k] - origin[k]) - mean[k]) * r[k]
-                slope[k] = a * r[k] * (most - share * z * z)
+                z = ((x[k] * unit[k] - origin[k]) - mean[k]) * r[k]
+                slope[k] = a * r[k] * (most - share * z * z) * unit[k]
 
 
 @kernel
 def normal_apply(y: Any, a: Any, eps: Any, centred: bool, x: Any, out: Any, lanes: int) -> None:
     """Write Λx."""
     wide_vectors()
-    origin, mean, r, middle, along = strip(y), strip(y), strip(y), strip(y), strip(y)
+    unit, origin, mean, r, middle, along = strip(y), strip(y), strip(y), strip(y), strip(y), strip(y)
     share = like(1.0, a) / like(y.size // lanes, a) if centred else like(1.0, a)
     for at in range(0, lanes, STRIP):
         width = min(STRIP, lanes - at)
-        _normal_sums(y, eps, centred, at, lanes, origin[:width], mean[:width], r[:width])
+        _normal_sums(y, eps, centred, at, lanes, unit[:width], origin[:width], mean[:width], r[:width])
         middle[:width] = 0
         if centred:
             for row in range(at, y.size, lanes):
@@ -275,26 +331,26 @@ def normal_apply(y: Any, a: Any, eps: Any, centred: bool, x: Any, out: Any, lane
         for row in range(at, y.size, lanes):
             u, v, z = y[row : row + width], x[row : row + width], out[row : row + width]
             for k in range(width):
-                z[k] = ((u[k] - origin[k]) - mean[k]) * r[k]
+                z[k] = ((u[k] * unit[k] - origin[k]) - mean[k]) * r[k]
                 along[k] += share * z[k] * (v[k] - middle[k])
         for row in range(at, y.size, lanes):
             v, z = x[row : row + width], out[row : row + width]
             for k in range(width):
-                z[k] = a * r[k] * ((v[k] - middle[k]) - along[k] * z[k])
+                z[k] = a * r[k] * ((v[k] - middle[k]) - along[k] * z[k]) * unit[k]
 
 
 @kernel
 def normal_total(y: Any, a: Any, eps: Any, centred: bool, legendre: bool, out: Any, lanes: int) -> None:
     """Write L or, where `legendre` is set, φ to the first row."""
     wide_vectors()
-    origin, mean, r = strip(y), strip(y), strip(y)
+    unit, origin, mean, r = strip(y), strip(y), strip(y), strip(y)
     na = like(y.size // lanes, a) * a if centred else a
     for at in range(0, lanes, STRIP):
         width = min(STRIP, lanes - at)
-        _normal_sums(y, eps, centred, at, lanes, origin[:width], mean[:width], r[:width])
+        _normal_sums(y, eps, centred, at, lanes, unit[:width], origin[:width], mean[:width], r[:width])
         total = out[at : at + width]
         for k in range(width):
-            total[k] = -na * eps * r[k] if legendre else na / r[k]
+            total[k] = -na * eps * unit[k] * r[k] if legendre else na / r[k] / unit[k]
     out[lanes:] = 0
 
 

@@ -40,10 +40,16 @@ ALL = [
 ]
 METHODS = ("g", "slope", "lagrangian", "legendre")
 
-# So many digits that y g − L keeps fifty of them where it is e^{−700}.
-mp.mp.dps = 700
 
-LAMBDA, ALPHA = mp.mpf("1.0507009873554804934193349852946"), mp.mpf("1.6732632423543772848170429916717")
+@pytest.fixture(autouse=True)
+def digits():
+    """So many that y g − L keeps fifty of them where it is e^{−700}."""
+    with mp.workdps(700):
+        yield
+
+
+with mp.workdps(40):
+    LAMBDA, ALPHA = mp.mpf("1.0507009873554804934193349852946"), mp.mpf("1.6732632423543772848170429916717")
 
 
 def dilogarithm(x):

@@ -20,7 +20,11 @@ ALL = [
 ]
 METHODS = ("g", "slope", "lagrangian", "legendre")
 
-mp.mp.dps = 400
+
+@pytest.fixture(autouse=True)
+def digits():
+    with mp.workdps(400):
+        yield
 
 
 # --- the definitions, for a list of mpf or a complex array -----------------------------------------------------------
@@ -337,8 +341,8 @@ def test_block_of_one_neuron():
 
 if not numba.config.DISABLE_JIT:
     ROWS = ["_softmax_sums", "softmax_g", "softmax_slope", "softmax_apply", "softmax_lagrangian", "softmax_legendre"]
-    ROWS += ["softmax_inverse", "_normal_sums", "normal_g", "normal_slope", "normal_apply", "normal_total"]
-    ROWS += ["normal_inverse"]
+    ROWS += ["softmax_inverse", "_choose_unit", "_spread", "normal_g", "normal_slope", "normal_apply", "normal_total"]
+    ROWS += ["_normal_sums", "normal_inverse"]
 
     @pytest.mark.parametrize("dtype", DTYPES)
     @pytest.mark.parametrize("name", ROWS)

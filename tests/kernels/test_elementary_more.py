@@ -20,9 +20,14 @@ EXACT = {
     "half_gaussian": lambda x: mp.exp(-x * x / 2),
     "mills": lambda x: mp.erfc(abs(x) / mp.sqrt(2)) * mp.exp(x * x / 2) / 2,
     "dilog": lambda u: -mp.polylog(2, -mp.expm1(u)),
+    "gelu_tail": lambda x: (
+        ((1 - x * x) * mp.erfc(abs(x) / mp.sqrt(2)) * mp.exp(x * x / 2) / 2 + abs(x) / mp.sqrt(2 * mp.pi)) / 2
+    ),
+    "gaussian_moment": lambda x: mp.sqrt(mp.pi) / 4 * mp.erf(x) - x * mp.exp(-x * x) / 2,
 }
 #: Largest error allowed, in units in the last place.
 ULPS = {"log1p_unit": 1.4, "log": 1.1, "gaussian": 1.4, "half_gaussian": 1.5, "mills": 5.5, "dilog": 1.6}
+ULPS |= {"gelu_tail": 6, "gaussian_moment": 3}
 CASES = [pytest.param(name, dtype, id=f"{name}-{dtype.__name__}") for name in EXACT for dtype in DTYPES]
 
 _loops = {}
@@ -65,7 +70,7 @@ def samples(name, dtype, seed=0):
         return np.concatenate([rng.uniform(0, np.log(2), SAMPLES), 2.0 ** np.arange(-30, 0), [0.69314716]]).astype(
             dtype
         )
-    most = {"gaussian": 27.4, "half_gaussian": 38.7, "mills": 38.7}[name]
+    most = {"gaussian": 27.4, "gaussian_moment": 27.4}.get(name, 38.7)
     most = most if dtype is np.float64 else most * 14.6 / 38.7
     x = np.concatenate([rng.uniform(-most, most, SAMPLES), rng.uniform(-2, 2, SAMPLES), 2.0 ** np.arange(-40, 3)])
     return x.astype(dtype)[np.abs(x.astype(dtype)) < dtype(most)]
@@ -103,6 +108,8 @@ LIMITS = {
     "half_gaussian": {-np.inf: 0, 39: 0, 0: 1, np.inf: 0, np.nan: np.nan},
     "mills": {0: 0.5, np.nan: np.nan},
     "dilog": {0: 0, np.nan: np.nan},
+    "gelu_tail": {0: 0.25, np.nan: np.nan},
+    "gaussian_moment": {-np.inf: -(np.pi**0.5) / 4, 0: 0, np.inf: np.pi**0.5 / 4, np.nan: np.nan},
 }
 
 
