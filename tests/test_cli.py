@@ -287,5 +287,44 @@ def test_reader_that_has_seen_enough(toml, out, tmp_path):
         assert (reading.stderr.read(), reading.wait()) == ("", 0)
 
 
+def test_folder_without_a_name_is_refused(toml, capsys):
+    """It would be the current one."""
+    for arguments in (["run", toml, "--out", ""], ["read", ""], ["merge", "", "-o", "a"], ["merge", "a", "-o", ""]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert "must be the path of a folder; got an empty text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reads", ["a line", "nothing"])
+def test_sweep_goes_on_where_nobody_reads_its_log_any_more(toml, out, reads):
+    """As in `fasthop run … --log-json 2>&1 >/dev/null | head -1`."""
+    command = [sys.executable, "-m", "sweep.coins", "run", toml, "--out", str(out), "--log-json"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **streams, text=True, env={**environment(), "COINS_PAUSE": "0.05"}) as running:
+        if reads == "a line":
+            assert json.loads(running.stderr.readline())["event"] == "begin"
+        running.stderr.close()
+        assert " 40 rows in 6 chunks computed" in running.stdout.read()
+        assert running.wait() == 0
+    assert len(read(out)) == 40
+
+
+def test_failure_keeps_its_exit_code_where_nobody_reads_it(toml, out, tmp_path):
+    command = [sys.executable, "-m", "sweep.coins", "read", str(tmp_path / "absent")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment()) as running:
+        running.stderr.close()
+        assert running.wait() == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no such disk")
+def test_output_that_is_lost_is_a_failure(swept):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "sweep.coins", "read", str(swept)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
+
+
 def environment():
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +16,8 @@ from fasthop.sweep.errors import FolderError
 from fasthop.sweep.index import Index, index_files
 from fasthop.sweep.plan import TaskPlan, parts, plan_tasks
 from fasthop.sweep.spec import Registry, Spec
-from fasthop.sweep.store import Store, open_store, read_manifest, read_spec, spec_difference, table_files
-from fasthop.sweep.summary import forget, refresh
+from fasthop.sweep.store import Store, open_store, read_manifest, read_spec, spec_difference, table_files, using_files
+from fasthop.sweep.summary import refresh
 
 
 class MergeReport(NamedTuple):
@@ -36,6 +37,8 @@ class MergeReport(NamedTuple):
         would have given; they agree in distribution.
     differing : int
         Repeated realisations whose rows differ because their instruction sets do.
+    notes : tuple of str
+        What went wrong beside the rows, such as a picture that could not be drawn.
     """
 
     out: Path
@@ -45,6 +48,7 @@ class MergeReport(NamedTuple):
     repeated: int
     instruction_sets: tuple[str, ...]
     differing: int
+    notes: tuple[str, ...] = ()
 
 
 def merge(folders: Sequence[str | Path], out: str | Path, registry: Registry | None = None) -> MergeReport:
@@ -75,7 +79,7 @@ def merge(folders: Sequence[str | Path], out: str | Path, registry: Registry | N
     sources, out = [Path(folder) for folder in folders], Path(out)
     if not sources:
         raise FolderError("merge needs at least one folder.")
-    there = [out] if (out / "manifest.json").exists() else []
+    there = [out] if os.path.lexists(out / "manifest.json") else []
     spec = _common_spec([*sources, *there], registry)
     runs = [run for folder in sources for run in read_manifest(folder)["runs"]]
     with open_store(out, spec, plan_tasks(spec), "merge", merged=[str(folder) for folder in sources]) as store:
@@ -113,17 +117,19 @@ def _common_spec(folders: Sequence[Path], registry: Registry | None) -> Spec:
 
 def _rewrite(store: Store, out: Path, spec: Spec, folders: Sequence[Path]) -> MergeReport:
     tasks = plan_tasks(spec)
-    paths = [path for folder in folders for path in table_files(folder)]
-    index = index_files(paths, tasks, spec.experiment)
-    entries = index.once()
-    differing = _compare(index, entries, spec, tasks)
-    store.rewrite(_pieces(index, entries, spec, tasks))
-    if len(entries):
-        forget(out, spec.experiment)
-        refresh(out, spec.experiment)
+
+    def rewrite(paths: list[Path]) -> tuple[Index, np.ndarray, int]:
+        index = index_files(paths, tasks, spec)
+        entries = index.once()
+        differing = _compare(index, entries, spec, tasks)
+        store.rewrite(_pieces(index, entries, spec, tasks), paths)
+        return index, entries, differing
+
+    index, entries, differing = using_files(folders, rewrite)
+    notes = tuple(refresh(out, spec.experiment, store)) if len(entries) else ()
     machines = tuple(np.unique(index.instruction_set[entries]).tolist())
-    repeated = len(index.task) - len(entries)
-    return MergeReport(out, store.rows, len(paths), len(table_files(out)), repeated, machines, differing)
+    repeated, before = len(index.task) - len(entries), len(index.files)
+    return MergeReport(out, store.rows, before, len(table_files(out)), repeated, machines, differing, notes)
 
 
 def _pieces(
@@ -161,7 +167,7 @@ def gather(index: Index, entries: np.ndarray, spec: Spec) -> pa.Table:
         rows = np.repeat(index.first[entries[own]], count) + steps
         place[filled : filled + len(rows)] = np.repeat(begin[own], count) + steps
         filled += len(rows)
-        tables.append(read_table(index.files[file], schema).take(pa.array(rows)))
+        tables.append(read_table(index.files[file], schema, spec.seed).take(pa.array(rows)))
     if not tables:
         return schema.empty_table()
     order = np.empty_like(place)

@@ -8,12 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO, cast
 
 import numpy as np
 
 from fasthop.sweep.plan import TaskPlan
 from fasthop.sweep.spec import Spec
+from fasthop.sweep.terminal import Remarks
 
 #: Tasks with their intervals below the bar.
 _SHOWN = 6
@@ -56,7 +57,7 @@ def silence(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
 
 def on_terminal() -> Watch:
     """Return bars where stderr is a terminal, else silence."""
-    return bars if sys.stderr.isatty() else silence
+    return bars if Remarks(sys.stderr).isatty() else silence
 
 
 def interval(counts: np.ndarray) -> tuple[float, float, float] | None:
@@ -113,7 +114,7 @@ def bars(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
                 table.add_row(label(spec, step.task), *map(Text, told))
         return Group(bar, table)
 
-    with Live(get_renderable=picture, console=Console(stderr=True), refresh_per_second=4):
+    with Live(get_renderable=picture, console=Console(file=cast(TextIO, Remarks(sys.stderr))), refresh_per_second=4):
 
         def show(step: Step) -> None:
             bar.update(whole, completed=step.done, total=step.done + step.left)
@@ -124,14 +125,15 @@ def bars(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
         yield show
 
 
-def json_lines(stream: TextIO) -> Watch:
+def json_lines(stream: TextIO | None) -> Watch:
     """Return a watch that writes one line of JSON at the beginning, after every chunk and at the end.
 
     Every line has `event` ("begin", "chunk" or "end"), `seconds` since the beginning, and `done` and `left`, in chunks.
     After a chunk also `chunk`, its id, `took`, its seconds, `parameters`, those that vary, and where the experiment has
     a rate, `rate`, `low`, `high` and `realisations` of the task so far. `end` has `error`, the name of what ended it
-    early, or null.
+    early, or null. Where nobody reads the stream any more, nothing more is written to it.
     """
+    remarks = Remarks(stream)
 
     @contextmanager
     def watch(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
@@ -140,7 +142,7 @@ def json_lines(stream: TextIO) -> Watch:
 
         def line(event: str, **facts: Any) -> None:
             seconds = round(time.monotonic() - began, 3)
-            print(json.dumps({"event": event, "seconds": seconds, **at, **facts}), file=stream, flush=True)
+            print(json.dumps({"event": event, "seconds": seconds, **at, **facts}), file=remarks, flush=True)
 
         def show(step: Step) -> None:
             at.update(done=step.done, left=step.left)

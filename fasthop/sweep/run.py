@@ -19,7 +19,7 @@ from fasthop.sweep.machine import machine
 from fasthop.sweep.plan import Chunk, TaskPlan, count_chunks, plan_tasks
 from fasthop.sweep.plan import shard as checked_shard
 from fasthop.sweep.spec import Registry, Source, Spec, load_spec
-from fasthop.sweep.store import check_folder, open_store, table_files
+from fasthop.sweep.store import check_folder, open_store, table_files, using_files
 from fasthop.sweep.summary import forget, refresh
 
 #: How long a timed outlook goes on timing chunks, beyond the first.
@@ -42,6 +42,8 @@ class RunReport(NamedTuple):
     skipped : int
         Chunks that were there already; those of other shards not counted.
     seconds : float
+    notes : tuple of str
+        What went wrong beside the rows, such as a picture that could not be drawn.
     """
 
     out: Path
@@ -49,6 +51,7 @@ class RunReport(NamedTuple):
     chunks: int
     skipped: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 class Outlook(NamedTuple):
@@ -143,9 +146,8 @@ def run(
                 chunk, counts = result.chunk, functools.partial(agenda.counts, result.chunk.task)
                 show(watches.Step(chunk.id, chunk.task, result.seconds, store.chunks, agenda.left, counts))
         store.note()
-        if table_files(out):
-            refresh(out, experiment)
-    return RunReport(out, store.rows, store.chunks, agenda.there, time.monotonic() - began)
+        notes = refresh(out, experiment, store) if table_files(out) else []
+    return RunReport(out, store.rows, store.chunks, agenda.there, time.monotonic() - began, tuple(notes))
 
 
 def here(spec: Spec, chunks: Iterable[Chunk]) -> Iterator[Result]:
@@ -166,7 +168,7 @@ def _on_cluster(address: str) -> Compute:
 
 
 def _there(out: Path, spec: Spec, tasks: list[TaskPlan]) -> dict[str, Held]:
-    return held(index_files(table_files(out), tasks, spec.experiment), tasks)
+    return held(using_files([out], lambda paths: index_files(paths, tasks, spec)), tasks)
 
 
 def outlook(

@@ -12,7 +12,7 @@ from fasthop.sweep.index import held, index_files
 from fasthop.sweep.plan import count_chunks, plan_tasks
 from fasthop.sweep.progress import interval, label
 from fasthop.sweep.spec import Registry
-from fasthop.sweep.store import read_manifest, read_spec, table_files
+from fasthop.sweep.store import read_manifest, read_spec, using_files
 
 
 class Status(NamedTuple):
@@ -44,8 +44,8 @@ def status(folder: str | Path, registry: Registry | None = None) -> Status:
     """Say how far a sweep is, also while it runs; errors as in `read`, but a sweep without rows has a status."""
     folder = Path(folder)
     spec = read_spec(folder, registry)
-    tasks, paths = plan_tasks(spec), table_files(folder)
-    index = index_files(paths, tasks, spec.experiment)
+    tasks = plan_tasks(spec)
+    index = using_files([folder], lambda paths: index_files(paths, tasks, spec))
     there = held(index, tasks)
     table = []
     for task in tasks:
@@ -60,4 +60,4 @@ def status(folder: str | Path, registry: Registry | None = None) -> Status:
     frame = pd.DataFrame(table)
     chunks, left = count_chunks(tasks, spec.realisations), int(frame["left"].sum())
     runs = read_manifest(folder)["runs"]
-    return Status(folder, chunks, left, int(index.rows.sum()), len(paths), frame, runs)
+    return Status(folder, chunks, left, int(index.rows[index.once()].sum()), len(index.files), frame, runs)

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from fasthop.sweep.agenda import Agenda
-from fasthop.sweep.columns import FOOTER, IDENTITY, make_table, read_table, starts_of_runs, table_schema
+from fasthop.sweep.columns import FOOTER, make_table, read_table, starts_of_runs, table_schema
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.index import Index, held, index_files
 from fasthop.sweep.machine import instruction_set
 from fasthop.sweep.merge import gather, same_bits
-from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, Chunk, TaskPlan, plan_tasks
+from fasthop.sweep.plan import Chunk, TaskPlan, plan_tasks
 from fasthop.sweep.spec import Registry, Spec
-from fasthop.sweep.store import name_fits, other_files, read_manifest, read_spec, spec_difference, table_files
+from fasthop.sweep.store import other_files, read_manifest, read_spec, spec_difference, using_files
+from fasthop.sweep.summary import damaged
 
 
 class VerifyReport(NamedTuple):
@@ -64,19 +64,20 @@ def verify(folder: str | Path, sample: int = 3, seed: int = 0, registry: Registr
         Where the folder holds no sweep at all.
     """
     folder = Path(folder)
-    spec = read_spec(folder, registry)
-    tasks, paths = plan_tasks(spec), table_files(folder)
+    spec, manifest = read_spec(folder, registry), read_manifest(folder)
+    tasks = plan_tasks(spec)
     problems = [f"{path} is no file of this sweep." for path in other_files(folder)]
-    if read_manifest(folder)["tasks"] != [task.task_id for task in tasks]:
+    if manifest["tasks"] != [task.task_id for task in tasks]:
         problems.append(f"{folder / 'manifest.json'} has other task ids than its spec gives.")
-    sound = []
-    for path in paths:
-        found = list(_file_problems(path, spec, tasks))
-        problems += found
-        if not found:
-            sound.append(path)
-    index = index_files(sound, tasks, spec.experiment)
-    problems += [*_duplicates(index, tasks), *_gaps(index, spec, tasks)]
+    problems += damaged(folder, spec.experiment, manifest["derived"])
+
+    def sound(paths: list[Path]) -> tuple[list[Path], list[str], Index]:
+        found = {path: list(_file_problems(path, spec, tasks)) for path in paths}
+        index = index_files([path for path in paths if not found[path]], tasks, spec)
+        return paths, [sentence for sentences in found.values() for sentence in sentences], index
+
+    paths, found, index = using_files([folder], sound)
+    problems += [*found, *_duplicates(index, tasks), *_gaps(index, spec, tasks)]
     chunks, foreign = _sample(index, spec, tasks, sample, seed)
     for chunk, entries in chunks:
         columns = spec.experiment.rows(chunk.task.parameters, chunk.realisations, spec.seed)
@@ -90,35 +91,23 @@ def verify(folder: str | Path, sample: int = 3, seed: int = 0, registry: Registr
 
 def _file_problems(path: Path, spec: Spec, tasks: Sequence[TaskPlan]) -> Iterator[str]:
     """Say the first thing that is wrong with a file."""
-    if not name_fits(path):
-        yield f"{path} is not what its name says: it was truncated, changed or renamed, or is no file of a sweep."
-        return
     try:
-        index = index_files([path], tasks, spec.experiment)
-        footer = pq.read_schema(path).metadata or {}
-        there = json.loads(footer[FOOTER])
+        table = read_table(path, table_schema(spec.experiment), spec.seed)
+        index = index_files([path], tasks, spec)
+        there = json.loads(table.schema.metadata[FOOTER])
         difference = spec_difference(there, spec)
     except FolderError as error:
         yield str(error)
         return
-    except (AttributeError, KeyError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         yield f"{path} has no spec in its footer."
         return
     if difference:
         yield f"{path} belongs to another sweep: {difference}."
         return
-    table = read_table(path, table_schema(spec.experiment), IDENTITY.names)
-    due = [SCHEMA_VERSION, STREAM_VERSION, KERNEL_VERSION, spec.seed]
-    for name, value in zip(("schema_version", "stream_version", "kernel_version", "seed"), due, strict=True):
-        found = table[name].unique().to_pylist()
-        if found not in ([value], []):
-            yield f"{path} has {name} {found}, where this sweep has {value}."
-            return
     order = np.lexsort((index.realisation, index.task))
     if len(starts_of_runs(index.task[order], index.realisation[order])) < len(order):
         yield f"{path} has rows of one realisation in two places."
-    elif (index.realisation < 0).any():
-        yield f"{path} has negative realisations."
 
 
 def _duplicates(index: Index, tasks: Sequence[TaskPlan]) -> Iterator[str]:
