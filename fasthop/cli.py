@@ -162,7 +162,12 @@ def _run(arguments: argparse.Namespace) -> int:
     report = run(arguments.spec, arguments.out, progress, shard=arguments.shard, dask=arguments.dask)
     done = f"{report.rows} rows in {report.chunks} chunks computed, {report.skipped} chunks were there already"
     say(f"{report.out}: {done}; {report.seconds:.1f} s.")
-    return _say(report.notes, 0)
+    _say(report.notes, 0)
+    if not report.failed:
+        return 0
+    few = "1 realisation has" if len(report.failed) == 1 else f"{len(report.failed)} realisations have"
+    told = f"{report.failed[0]}; fasthop status {shlex.quote(str(report.out))} lists them, a new run tries them again."
+    return _say([f"{few} no rows: {told}"], 1)
 
 
 def _duration(seconds: float) -> str:
@@ -170,6 +175,10 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.2g} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+#: Failed realisations that are named one by one.
+_LISTED = 20
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -180,6 +189,10 @@ def _status(arguments: argparse.Namespace) -> int:
     for run in found.runs[-5:]:
         took = f"{run.get('seconds', 0):.1f} s, {run.get('chunks', 0)} chunks, {run.get('ended', 'running or killed')}"
         say(f"{run['command']} of {run['started']} on {run['host']}: {took}")
+    for failure in found.failed[:_LISTED]:
+        say(str(failure))
+    if len(found.failed) > _LISTED:
+        say(f"… and {len(found.failed) - _LISTED} more")
     done = found.chunks - found.left
     say(f"{found.folder}: {done} of {found.chunks} chunks, {found.rows} rows in {found.files} files")
     return 0

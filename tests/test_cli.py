@@ -88,7 +88,7 @@ def test_log_json_goes_to_stderr(toml, out, capsys):
 def test_status(swept, capsys):
     assert main(["status", str(swept)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["task_id", "task", "realisations", "left", "rate", "low", "high"]
+    assert lines[0].split() == ["task_id", "task", "realisations", "failed", "left", "rate", "low", "high"]
     assert lines[-1] == f"{swept}: 6 of 6 chunks, 40 rows in 1 files"
     assert lines[-2].startswith("run of 20")
     assert lines[-2].endswith(", 6 chunks, done")
@@ -209,10 +209,13 @@ def test_failures_from_outside_are_one_sentence(toml, out, monkeypatch, capsys):
         assert capsys.readouterr().err == f"fasthop: {sentence}\n"
 
 
-def test_bug_shows_its_traceback(toml, out, monkeypatch):
+def test_bug_is_told_with_its_place(toml, out, monkeypatch, capsys):
     monkeypatch.setitem(REGISTRY, "coins", COINS._replace(rows=lambda *_: 1 / 0))
-    with pytest.raises(ZeroDivisionError):
-        main(["run", toml, "--out", str(out)])
+    assert main(["run", toml, "--out", str(out)]) == 1
+    output, errors = capsys.readouterr()
+    assert output.startswith(f"{out}: 0 rows in 6 chunks computed, ")
+    assert errors.startswith("fasthop: 20 realisations have no rows: realisation 0 of the task ")
+    assert " failed: ZeroDivisionError: division by zero (test_cli.py:" in errors
 
 
 def test_experiment_that_breaks_its_promise(toml, out, monkeypatch, capsys):

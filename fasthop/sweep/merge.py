@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +13,19 @@ import pyarrow as pa
 from fasthop.sweep import store as stores
 from fasthop.sweep.columns import IDENTITY, parquet_bytes, read_table, table_schema
 from fasthop.sweep.errors import FolderError
-from fasthop.sweep.index import Index, index_files
+from fasthop.sweep.index import Index, held, index_files
 from fasthop.sweep.plan import TaskPlan, parts, plan_tasks
 from fasthop.sweep.spec import Registry, Spec
-from fasthop.sweep.store import Store, open_store, read_manifest, read_spec, spec_difference, table_files, using_files
+from fasthop.sweep.store import (
+    Store,
+    open_store,
+    outstanding,
+    read_manifest,
+    read_spec,
+    spec_difference,
+    table_files,
+    using_files,
+)
 from fasthop.sweep.summary import refresh
 
 
@@ -81,9 +90,12 @@ def merge(folders: Sequence[str | Path], out: str | Path, registry: Registry | N
         raise FolderError("merge needs at least one folder.")
     there = [out] if os.path.lexists(out / "manifest.json") else []
     spec = _common_spec([*sources, *there], registry)
-    runs = [run for folder in sources for run in read_manifest(folder)["runs"]]
+    manifests = [read_manifest(folder) for folder in sources]
+    runs = [run for manifest in manifests for run in manifest["runs"]]
+    failed = [failure for manifest in manifests for failure in manifest["failed"]]
     with open_store(out, spec, plan_tasks(spec), "merge", merged=[str(folder) for folder in sources]) as store:
-        report = _rewrite(store, out, spec, [out, *(folder for folder in sources if not _same(folder, out))])
+        others = [folder for folder in sources if not _same(folder, out)]
+        report = _rewrite(store, out, spec, [out, *others], failed)
         store.inherit(runs)
     return report
 
@@ -96,7 +108,7 @@ def compact(folder: str | Path, registry: Registry | None = None) -> MergeReport
     folder = Path(folder)
     spec = read_spec(folder, registry)
     with open_store(folder, spec, plan_tasks(spec), "compact") as store:
-        return _rewrite(store, folder, spec, [folder])
+        return _rewrite(store, folder, spec, [folder], [])
 
 
 def _same(one: Path, two: Path) -> bool:
@@ -115,7 +127,9 @@ def _common_spec(folders: Sequence[Path], registry: Registry | None) -> Spec:
     return max(specs, key=lambda spec: spec.realisations)
 
 
-def _rewrite(store: Store, out: Path, spec: Spec, folders: Sequence[Path]) -> MergeReport:
+def _rewrite(
+    store: Store, out: Path, spec: Spec, folders: Sequence[Path], failed: Sequence[Sequence[Any]]
+) -> MergeReport:
     tasks = plan_tasks(spec)
 
     def rewrite(paths: list[Path]) -> tuple[Index, np.ndarray, int]:
@@ -126,6 +140,7 @@ def _rewrite(store: Store, out: Path, spec: Spec, folders: Sequence[Path]) -> Me
         return index, entries, differing
 
     index, entries, differing = using_files(folders, rewrite)
+    store.failed = outstanding([*failed, *store.failed], held(index, tasks), spec.realisations)
     notes = tuple(refresh(out, spec.experiment, store)) if len(entries) else ()
     machines = tuple(np.unique(index.instruction_set[entries]).tolist())
     repeated, before = len(index.task) - len(entries), len(index.files)

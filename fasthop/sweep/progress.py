@@ -35,6 +35,8 @@ class Step(NamedTuple):
     counts : callable
         `counts()` gives those of the realisations of the task so far, as `Experiment.counts`, shape (R, 3); none where
         the experiment has none.
+    failed : int
+        Realisations of the chunk that failed.
     """
 
     chunk: str
@@ -43,6 +45,7 @@ class Step(NamedTuple):
     done: int
     left: int
     counts: Callable[[], np.ndarray]
+    failed: int = 0
 
 
 #: A context that gives the function to call after every chunk. It is given the spec and the chunks that lack.
@@ -130,7 +133,8 @@ def json_lines(stream: TextIO | None) -> Watch:
 
     Every line has `event` ("begin", "chunk" or "end"), `seconds` since the beginning, and `done` and `left`, in chunks.
     After a chunk also `chunk`, its id, `took`, its seconds, `parameters`, those that vary, and where the experiment has
-    a rate, `rate`, `low`, `high` and `realisations` of the task so far. `end` has `error`, the name of what ended it
+    a rate, `rate`, `low`, `high` and `realisations` of the task so far; `failed`, how many of its realisations, where
+    there are such. `end` has `error`, the name of what ended it
     early, or null. Where nobody reads the stream any more, nothing more is written to it.
     """
     remarks = Remarks(stream)
@@ -148,6 +152,7 @@ def json_lines(stream: TextIO | None) -> Watch:
             at.update(done=step.done, left=step.left)
             facts: dict[str, Any] = {"chunk": step.chunk, "took": round(step.seconds, 6)}
             facts["parameters"] = _varied(spec, step.task)
+            facts |= {"failed": step.failed} if step.failed else {}
             counts = step.counts()
             if found := interval(counts):
                 facts |= {**dict(zip(("rate", "low", "high"), found, strict=True)), "realisations": len(counts)}

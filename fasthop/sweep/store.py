@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -24,6 +24,7 @@ from fasthop.files import exchange, read_file, replace_file, sync_folder, write_
 from fasthop.sweep.agenda import Result
 from fasthop.sweep.columns import FOOTER, VERSIONS, file_name, is_file_name, parquet_bytes
 from fasthop.sweep.errors import FolderError, SpecError
+from fasthop.sweep.index import Held
 from fasthop.sweep.machine import machine
 from fasthop.sweep.plan import TaskPlan
 from fasthop.sweep.spec import REALISATIONS, Registry, Spec, spec_from_mapping
@@ -40,6 +41,17 @@ FLUSH_ROWS = 100_000
 _MANIFEST, _TABLES, _PARTIAL, _OLD, _LOCK = "manifest.json", "tables", "partial", "old", "lock"
 
 Used = TypeVar("Used")
+
+
+class Failure(NamedTuple):
+    """A realisation that has no rows because its computation failed."""
+
+    task_id: str
+    realisation: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"realisation {self.realisation} of the task {self.task_id} failed: {self.reason}"
 
 
 # --- a folder, read -------------------------------------------------------------------------------------------------
@@ -167,6 +179,8 @@ def _is_manifest(manifest: Mapping[str, Any]) -> bool:
         and all(isinstance(run.get(key), str) for run in runs for key in ("command", "started", "host"))
         and all(type(run.get(key)) in (int, float) for run in runs for key in ("seconds", "chunks", "rows"))
         and isinstance(manifest.get("derived"), dict)
+        and isinstance(manifest.get("failed"), list)
+        and all(isinstance(one, list) and list(map(type, one)) == [str, int, str] for one in manifest["failed"])
     )
 
 
@@ -177,6 +191,31 @@ def read_spec(folder: Path, registry: Registry | None = None) -> Spec:
         return spec_from_mapping(manifest["spec"], registry, manifest["source"])
     except SpecError as error:
         raise FolderError(f"{folder} holds a sweep that this fasthop cannot run: {error.problems[0]}") from None
+
+
+def outstanding(failures: Iterable[Sequence[Any]], there: Mapping[str, Held], realisations: int) -> list[Failure]:
+    """Return the failures of so many realisations that have no rows by now, each once: in the manifest they may have.
+
+    Parameters
+    ----------
+    failures : iterable of (str, int, str)
+    there : mapping of str to Held
+    realisations : int
+    """
+    last = {(task_id, realisation): reason for task_id, realisation, reason in failures}
+    return [
+        Failure(task_id, realisation, reason)
+        for (task_id, realisation), reason in sorted(last.items())
+        if realisation < realisations and (task_id not in there or realisation not in there[task_id].realisations)
+    ]
+
+
+def by_task(failures: Iterable[Failure]) -> dict[str, set[int]]:
+    """Return the realisations of failures by task id."""
+    found: dict[str, set[int]] = {}
+    for one in failures:
+        found.setdefault(one.task_id, set()).add(one.realisation)
+    return found
 
 
 def check_folder(folder: Path, spec: Spec) -> dict[str, Any] | None:
@@ -267,6 +306,7 @@ def open_store(
             "source": spec.source,
             "tasks": [task.task_id for task in tasks],
             "derived": before["derived"] if before else {},  # digests of what was made of the rows
+            "failed": before["failed"] if before else [],
             "runs": [*(before["runs"] if before else []), entry],
         }
         store = Store(folder, spec, manifest, lock)
@@ -433,12 +473,18 @@ class Store:
         self._entry: dict[str, Any] = manifest["runs"][-1]
         self._pending: list[tuple[int, pa.Table]] = []
         self._waiting = 0
+        self._failed = {(task_id, realisation): reason for task_id, realisation, reason in manifest["failed"]}
         self._began = self._flushed = time.monotonic()
 
     def add(self, result: Result) -> None:
         """Take what was computed for a chunk; write a file when one is due."""
         with _uninterrupted():
-            self._pending.append((result.chunk.number, result.table))
+            if result.failed or self._failed:
+                for realisation in result.chunk.realisations:
+                    self._failed.pop((result.chunk.task.task_id, realisation), None)
+                self._failed |= {(result.chunk.task.task_id, one): reason for one, reason in result.failed.items()}
+            if result.table.num_rows:
+                self._pending.append((result.chunk.number, result.table))
             self._waiting += result.table.num_rows
             self.chunks += 1
             self.rows += result.table.num_rows
@@ -461,6 +507,7 @@ class Store:
             self._flushed = time.monotonic()
             seconds = round(self._flushed - self._began, 3)
             self._entry |= {"seconds": seconds, "chunks": self.chunks, "rows": self.rows, **facts}
+            self._manifest["failed"] = [[*which, reason] for which, reason in self._failed.items()]
             put(self._folder, _MANIFEST, _spelled(self._manifest))
 
     @property
@@ -472,6 +519,15 @@ class Store:
     def derived(self, digests: Mapping[str, str]) -> None:
         self._manifest["derived"] = dict(digests)
         self.note()
+
+    @property
+    def failed(self) -> list[Failure]:
+        """The realisations that have failed, and not succeeded since."""
+        return [Failure(*which, reason) for which, reason in self._failed.items()]
+
+    @failed.setter
+    def failed(self, failures: Iterable[Failure]) -> None:
+        self._failed = {(task_id, realisation): reason for task_id, realisation, reason in failures}
 
     def inherit(self, runs: Sequence[Mapping[str, Any]]) -> None:
         """Put the runs of other folders before those of this one, each once."""

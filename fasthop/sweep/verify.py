@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from fasthop.sweep.agenda import Agenda
-from fasthop.sweep.columns import FOOTER, make_table, read_table, starts_of_runs, table_schema
+from fasthop.sweep.attempt import as_result, attempt
+from fasthop.sweep.columns import FOOTER, read_table, starts_of_runs, table_schema
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.index import Index, held, index_files
-from fasthop.sweep.machine import instruction_set
+from fasthop.sweep.machine import instruction_set, machine
 from fasthop.sweep.merge import gather, same_bits
 from fasthop.sweep.plan import Chunk, TaskPlan, plan_tasks
 from fasthop.sweep.spec import Registry, Spec
-from fasthop.sweep.store import other_files, read_manifest, read_spec, spec_difference, using_files
+from fasthop.sweep.store import (
+    Failure,
+    by_task,
+    other_files,
+    outstanding,
+    read_manifest,
+    read_spec,
+    spec_difference,
+    using_files,
+)
 from fasthop.sweep.summary import damaged
+
+#: Failed realisations that are named one by one.
+_LISTED = 20
 
 
 class VerifyReport(NamedTuple):
@@ -71,21 +86,25 @@ def verify(folder: str | Path, sample: int = 3, seed: int = 0, registry: Registr
         problems.append(f"{folder / 'manifest.json'} has other task ids than its spec gives.")
     problems += damaged(folder, spec.experiment, manifest["derived"])
 
-    def sound(paths: list[Path]) -> tuple[list[Path], list[str], Index]:
+    def look(paths: list[Path]) -> tuple[int, list[str], Index, list[tuple[Chunk, pa.Table]], int]:
         found = {path: list(_file_problems(path, spec, tasks)) for path in paths}
         index = index_files([path for path in paths if not found[path]], tasks, spec)
-        return paths, [sentence for sentences in found.values() for sentence in sentences], index
+        chosen, foreign = _sample(index, spec, tasks, sample, seed)
+        pieces = [(chunk, gather(index, entries, spec)) for chunk, entries in chosen]
+        return len(paths), list(itertools.chain.from_iterable(found.values())), index, pieces, foreign
 
-    paths, found, index = using_files([folder], sound)
-    problems += [*found, *_duplicates(index, tasks), *_gaps(index, spec, tasks)]
-    chunks, foreign = _sample(index, spec, tasks, sample, seed)
-    for chunk, entries in chunks:
-        columns = spec.experiment.rows(chunk.task.parameters, chunk.realisations, spec.seed)
-        again = make_table(spec, chunk.task, chunk.realisations, columns, instruction_set())
-        if not same_bits(gather(index, entries, spec), again):
+    count, found, index, pieces, foreign = using_files([folder], look)
+    failed = outstanding(manifest["failed"], held(index, tasks), spec.realisations)
+    problems += [*found, *_duplicates(index, tasks), *_gaps(index, spec, tasks, failed)]
+    problems += [f"{one}; run again to try it again." for one in failed[:_LISTED]]
+    if len(failed) > _LISTED:
+        problems.append(f"{len(failed) - _LISTED} more realisations failed.")
+    for chunk, there in pieces:
+        again = attempt(spec.experiment.rows, chunk.task.parameters, chunk.realisations, spec.seed)
+        if not same_bits(there, as_result(spec, chunk, again, 0.0, machine()).table):
             problems.append(f"the chunk {chunk.id} has other rows than computing it again gives.")
     return VerifyReport(
-        folder, len(paths), int(index.rows.sum()), len(chunks), tuple(problems), tuple(_notes(index, foreign))
+        folder, count, int(index.rows.sum()), len(pieces), tuple(problems), tuple(_notes(index, foreign))
     )
 
 
@@ -122,8 +141,8 @@ def _duplicates(index: Index, tasks: Sequence[TaskPlan]) -> Iterator[str]:
         )
 
 
-def _gaps(index: Index, spec: Spec, tasks: Sequence[TaskPlan]) -> Iterator[str]:
-    agenda = Agenda(spec, tasks, held(index, tasks))
+def _gaps(index: Index, spec: Spec, tasks: Sequence[TaskPlan], failed: Sequence[Failure]) -> Iterator[str]:
+    agenda = Agenda(spec, tasks, held(index, tasks), failed=by_task(failed))
     if first := next(iter(agenda), None):
         most = "at most " if spec.stop else ""
         yield f"chunks lack, {most}{agenda.left}, the first of them {first.id}: run again."
