@@ -18,6 +18,7 @@ from fasthop.sweep.plan import TaskPlan, parts, plan_tasks
 from fasthop.sweep.spec import Registry, Spec
 from fasthop.sweep.store import (
     Store,
+    named,
     open_store,
     outstanding,
     read_manifest,
@@ -85,7 +86,7 @@ def merge(folders: Sequence[str | Path], out: str | Path, registry: Registry | N
     OSError
         Where the disk is full; `out` is then as it was.
     """
-    sources, out = [Path(folder) for folder in folders], Path(out)
+    sources, out = [named(folder) for folder in folders], named(out)
     if not sources:
         raise FolderError("merge needs at least one folder.")
     there = [out] if os.path.lexists(out / "manifest.json") else []
@@ -105,7 +106,7 @@ def compact(folder: str | Path, registry: Registry | None = None) -> MergeReport
 
     The rows stay the same to the bit; a realisation that lay in several files is kept once. Errors as in `merge`.
     """
-    folder = Path(folder)
+    folder = named(folder)
     spec = read_spec(folder, registry)
     with open_store(folder, spec, plan_tasks(spec), "compact") as store:
         return _rewrite(store, folder, spec, [folder], [])
@@ -141,7 +142,7 @@ def _rewrite(
 
     index, entries, differing = using_files(folders, rewrite)
     store.failed = outstanding([*failed, *store.failed], held(index, tasks), spec.realisations)
-    notes = tuple(refresh(out, spec.experiment, store)) if len(entries) else ()
+    notes = (*store.notes, *(refresh(out, spec.experiment, store) if len(entries) else ()))
     machines = tuple(np.unique(index.instruction_set[entries]).tolist())
     repeated, before = len(index.task) - len(entries), len(index.files)
     return MergeReport(out, store.rows, before, len(table_files(out)), repeated, machines, differing, notes)

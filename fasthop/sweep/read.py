@@ -13,7 +13,7 @@ from fasthop.experiments.experiment import Experiment
 from fasthop.sweep.columns import read_table
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.spec import Registry, experiments
-from fasthop.sweep.store import read_manifest, using_files
+from fasthop.sweep.store import named, read_manifest, using_files
 
 
 def read(folder: str | Path, summary: bool = False, registry: Registry | None = None) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def read(folder: str | Path, summary: bool = False, registry: Registry | None = 
     FolderError
         Where the folder holds no sweep, no rows yet, or damaged ones.
     """
-    folder = Path(folder)
+    folder = named(folder)
     manifest = read_manifest(folder)
 
     def contents(paths: Sequence[Path]) -> list[pa.Table]:

@@ -19,7 +19,7 @@ from fasthop.sweep.machine import machine
 from fasthop.sweep.plan import Chunk, TaskPlan, count_chunks, plan_tasks
 from fasthop.sweep.plan import shard as checked_shard
 from fasthop.sweep.spec import Registry, Source, Spec, load_spec
-from fasthop.sweep.store import Failure, check_folder, open_store, table_files, using_files
+from fasthop.sweep.store import Failure, check_folder, named, open_store, table_files, using_files
 from fasthop.sweep.summary import forget, refresh
 
 #: How long a timed outlook goes on timing chunks, beyond the first.
@@ -130,7 +130,7 @@ def run(
     OSError
         Where the disk is full. Finished files are kept; a new run goes on from them.
     """
-    began, out = time.monotonic(), Path(out)
+    began, out = time.monotonic(), named(out)
     checked = load_spec(spec, registry)
     experiment, tasks = checked.experiment, plan_tasks(checked)
     part = None if shard is None else checked_shard(*shard)
@@ -152,7 +152,7 @@ def run(
                 at = store.chunks, agenda.left
                 show(watches.Step(chunk.id, chunk.task, result.seconds, *at, counts, len(result.failed)))
         store.note()
-        notes = refresh(out, experiment, store) if table_files(out) else []
+        notes = [*store.notes, *(refresh(out, experiment, store) if table_files(out) else [])]
     failed = tuple(one for one in sorted(store.failed) if one.realisation < checked.realisations)
     return RunReport(out, store.rows, store.chunks, agenda.there, time.monotonic() - began, failed, tuple(notes))
 

@@ -12,7 +12,7 @@ from fasthop.sweep.index import held, index_files
 from fasthop.sweep.plan import count_chunks, plan_tasks
 from fasthop.sweep.progress import interval, label
 from fasthop.sweep.spec import Registry
-from fasthop.sweep.store import Failure, by_task, outstanding, read_manifest, read_spec, using_files
+from fasthop.sweep.store import Failure, by_task, named, outstanding, read_manifest, read_spec, using_files
 
 
 class Status(NamedTuple):
@@ -45,7 +45,7 @@ class Status(NamedTuple):
 
 def status(folder: str | Path, registry: Registry | None = None) -> Status:
     """Say how far a sweep is, also while it runs; errors as in `read`, but a sweep without rows has a status."""
-    folder = Path(folder)
+    folder = named(folder)
     spec, manifest = read_spec(folder, registry), read_manifest(folder)
     tasks = plan_tasks(spec)
     index = using_files([folder], lambda paths: index_files(paths, tasks, spec))

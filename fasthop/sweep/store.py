@@ -54,6 +54,13 @@ class Failure(NamedTuple):
         return f"realisation {self.realisation} of the task {self.task_id} failed: {self.reason}"
 
 
+def named(folder: str | Path) -> Path:
+    """Return the path of a folder; an empty one, which would be the current folder, is a slip."""
+    if not os.fspath(folder):
+        raise FolderError("a folder must have a name; got an empty text. The current one is a dot.")
+    return Path(folder)
+
+
 # --- a folder, read -------------------------------------------------------------------------------------------------
 
 
@@ -300,6 +307,7 @@ def open_store(
             raise FolderError(f"{folder} cannot hold a sweep: {error.strerror}.") from None
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         entry = {"command": command, "started": started, **machine(), **facts}
+        entry |= {} if lock.holds else {"locked": False}
         manifest = {
             **VERSIONS,
             "spec": spec.to_mapping(),
@@ -331,6 +339,7 @@ class _Lock:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / _LOCK
+        _refuse_link(self._path)
         self._handle = self._opened()
         try:
             if not stat.S_ISREG(os.fstat(self._handle).st_mode):
@@ -379,12 +388,16 @@ class _Lock:
         os.close(self._handle)
 
 
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise FolderError(f"{path} is a link: fasthop writes only to what lies in the folder itself.")
+
+
 def _tidy(folder: Path) -> None:
     """Make the folders that a sweep has, and finish or drop what a process has left that was killed."""
     tables, partial = folder / _TABLES, folder / _PARTIAL
-    for own in (tables, partial):
-        if own.is_symlink():
-            raise FolderError(f"{own} is a link: fasthop writes only to what lies in the folder itself.")
+    _refuse_link(tables)
+    _refuse_link(partial)
     if not tables.exists() and (partial / _TABLES).exists():  # between the two last steps of `_switch`
         os.rename(partial / _TABLES, tables)
     tables.mkdir(exist_ok=True)
@@ -446,8 +459,7 @@ def put(folder: Path, name: str, content: bytes | memoryview) -> None:
     """Put a file into the folder of a sweep, in the place of what has its name, at once or never."""
     partial, target = folder / _PARTIAL, folder / name
     while True:
-        if partial.is_symlink():
-            raise FolderError(f"{partial} is a link: fasthop writes only to what lies in the folder itself.")
+        _refuse_link(partial)
         try:
             partial.mkdir(exist_ok=True)
             return replace_file(target, content, partial / f"{target.name}.{secrets.token_hex(4)}")
@@ -474,7 +486,24 @@ class Store:
         self._pending: list[tuple[int, pa.Table]] = []
         self._waiting = 0
         self._failed = {(task_id, realisation): reason for task_id, realisation, reason in manifest["failed"]}
+        self._names = self._table_names()
         self._began = self._flushed = time.monotonic()
+
+    @property
+    def notes(self) -> list[str]:
+        """What should be known of the folder."""
+        if self._lock.holds:
+            return []
+        return [f"{self._folder} is on a disk that cannot lock: no other process may write to it at the same time."]
+
+    def _table_names(self) -> set[str]:
+        return {path.name for path in table_files(self._folder)}
+
+    def _check(self) -> None:
+        """Refuse to write where the folder is another one's by now."""
+        self._lock.check()
+        if not self._lock.holds and (strange := self._table_names() - self._names):
+            raise FolderError(f"{self._folder} is in use: another process has written {min(strange)} meanwhile.")
 
     def add(self, result: Result) -> None:
         """Take what was computed for a chunk; write a file when one is due."""
@@ -497,11 +526,13 @@ class Store:
     def note(self, **facts: Any) -> None:
         """Write what has been added since the last time to one new file, and to the manifest what was done by now."""
         with _uninterrupted():
-            self._lock.check()
+            self._check()
             if self._pending:
                 numbers, tables = zip(*self._pending, strict=True)
                 data = self._bytes(pa.concat_tables(tables))
-                put(self._folder, f"{_TABLES}/{file_name(min(numbers), max(numbers), data)}", data)
+                name = file_name(min(numbers), max(numbers), data)
+                put(self._folder, f"{_TABLES}/{name}", data)
+                self._names.add(name)
                 self._pending.clear()
                 self._waiting = 0
             self._flushed = time.monotonic()
@@ -553,7 +584,7 @@ class Store:
                 self._write(new / file_name(first, last, data), data)
                 rows += table.num_rows
             sync_folder(new)
-            self._lock.check()
+            self._check()
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)  # the disk may be full
             raise
@@ -561,6 +592,7 @@ class Store:
             old = _switch(new, tables)
             sync_folder(self._folder)
             _put_away(old, tables, {path.name for path in replaced if path.parent == tables})
+            self._names = self._table_names()
         self.rows += rows
 
     def _write(self, path: Path, data: memoryview) -> None:

@@ -17,7 +17,7 @@ from fasthop.sweep.columns import parquet_bytes
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.read import experiment_of, read
 from fasthop.sweep.spec import Registry
-from fasthop.sweep.store import Store, put, table_files
+from fasthop.sweep.store import Store, named, put, table_files
 
 #: The entry of a manifest's digests that names the rows which the others were made of.
 _ROWS = "rows"
@@ -79,7 +79,7 @@ def plot(folder: str | Path, registry: Registry | None = None) -> Path:
     FolderError
         As `read`, and where there is nothing to draw.
     """
-    folder = Path(folder)
+    folder = named(folder)
     experiment = experiment_of(folder, registry)
     summary, name = read(folder, summary=True, registry=registry), _names(experiment)[1]
     try:

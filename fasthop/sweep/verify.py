@@ -24,6 +24,7 @@ from fasthop.sweep.spec import Registry, Spec
 from fasthop.sweep.store import (
     Failure,
     by_task,
+    named,
     other_files,
     outstanding,
     read_manifest,
@@ -78,7 +79,7 @@ def verify(folder: str | Path, sample: int = 3, seed: int = 0, registry: Registr
     FolderError
         Where the folder holds no sweep at all.
     """
-    folder = Path(folder)
+    folder = named(folder)
     spec, manifest = read_spec(folder, registry), read_manifest(folder)
     tasks = plan_tasks(spec)
     problems = [f"{path} is no file of this sweep." for path in other_files(folder)]
