@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # Everything else is imported where it is used: `fasthop --help` must not wait for numba and pandas.
 
 
+#: Parts of a sweep; more are a slip of the pen.
+MOST_SHARDS = 10**6
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -131,8 +135,10 @@ def _folder(text: str) -> Path:
 
 def _shard(text: str) -> tuple[int, int]:
     index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise argparse.ArgumentTypeError(f"must be I/N with 1 ≤ I ≤ N, as 1/3; got {text}.")
+    digits = slash and index.isdecimal() and count.isdecimal() and len(text) < 30
+    if not (digits and 1 <= int(index) <= int(count) <= MOST_SHARDS):
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        raise argparse.ArgumentTypeError(f"must be I/N with 1 ≤ I ≤ N ≤ {MOST_SHARDS}, as 1/3; got {shown}.")
     return int(index), int(count)
 
 

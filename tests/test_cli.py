@@ -182,12 +182,12 @@ def test_wrong_usage(arguments, capsys):
     assert sentence.startswith("fasthop: ")
 
 
-@pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "1/0", "-1/3", "a/b"])
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "1/0", "-1/3", "a/b", "1/99999999999999999999"])
 def test_shards_that_are_none(shard, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["run", "a", f"--shard={shard}"])
     assert caught.value.code == 2
-    assert capsys.readouterr().err.endswith(f"--shard: must be I/N with 1 ≤ I ≤ N, as 1/3; got {shard}.\n")
+    assert capsys.readouterr().err.endswith(f"--shard: must be I/N with 1 ≤ I ≤ N ≤ 1000000, as 1/3; got {shard}.\n")
 
 
 def test_failures_from_outside_are_one_sentence(toml, out, monkeypatch, capsys):
