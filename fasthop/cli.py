@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from fasthop import __version__
 from fasthop.sweep.errors import ClusterError, FolderError, SpecError, TableError
+from fasthop.sweep.terminal import Remarks, printable, say, silence
 
 if TYPE_CHECKING:
     from fasthop.sweep.merge import MergeReport
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 # Everything else is imported where it is used: `fasthop --help` must not wait for numba and pandas.
 
 
+#: Parts of a sweep; more are a slip of the pen.
+MOST_SHARDS = 10**6
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(2, f"fasthop: {message}\n")
+        self.exit(2, printable(f"fasthop: {message}\n"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -32,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", help="run a sweep, or go on with it")
     command.add_argument("spec", metavar="SPEC", help="a TOML file")
-    command.add_argument("--out", metavar="DIR", type=Path, help="the folder for its tables: new, or of the same sweep")
+    command.add_argument("--out", metavar="DIR", type=_folder, help="for its tables: new, or of the same sweep")
     command.add_argument("--threads", metavar="N", type=int, help="threads of the kernels; all cores by default")
     command.add_argument("--shard", metavar="I/N", type=_shard, help="compute the I-th of N parts; see merge")
     command.add_argument("--dask", metavar="ADDRESS", help="compute on the workers of this dask scheduler, or its file")
@@ -43,36 +47,36 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(do=_run, resumable=True)
 
     command = commands.add_parser("status", help="say how far a sweep is, with the intervals so far")
-    command.add_argument("folder", metavar="DIR", type=Path)
+    command.add_argument("folder", metavar="DIR", type=_folder)
     command.set_defaults(do=_status, resumable=False)
 
     command = commands.add_parser("merge", help="put shards or copies of a sweep together")
-    command.add_argument("folders", metavar="DIR", type=Path, nargs="+")
-    command.add_argument("--out", "-o", metavar="DIR", type=Path, required=True, help="new, or of the same sweep")
+    command.add_argument("folders", metavar="DIR", type=_folder, nargs="+")
+    command.add_argument("--out", "-o", metavar="DIR", type=_folder, required=True, help="new, or of the same sweep")
     command.set_defaults(do=_merge, resumable=False)
 
     command = commands.add_parser("compact", help="put the files of a sweep together in few")
-    command.add_argument("folder", metavar="DIR", type=Path)
+    command.add_argument("folder", metavar="DIR", type=_folder)
     command.set_defaults(do=_compact, resumable=False)
 
     command = commands.add_parser("verify", help="look for damage, duplicates and gaps, and compute a sample again")
-    command.add_argument("folder", metavar="DIR", type=Path)
+    command.add_argument("folder", metavar="DIR", type=_folder)
     command.add_argument("--sample", metavar="N", type=int, default=3, help="chunks to compute again; default: 3")
     command.add_argument("--seed", metavar="S", type=int, default=0, help="which chunks; default: 0")
     command.set_defaults(do=_verify, resumable=False)
 
     command = commands.add_parser("demo", help="run three small sweeps and print what comes out")
-    command.add_argument("--out", metavar="DIR", type=Path, default=Path("runs/demo"), help="default: runs/demo")
+    command.add_argument("--out", metavar="DIR", type=_folder, default=Path("runs/demo"), help="default: runs/demo")
     command.set_defaults(do=_demo, resumable=True)
 
     command = commands.add_parser("read", help="print the rows of a sweep")
-    command.add_argument("folder", metavar="DIR", type=Path)
+    command.add_argument("folder", metavar="DIR", type=_folder)
     command.add_argument("--summary", action="store_true", help="the summary of its tasks instead")
     command.add_argument("--csv", action="store_true", help="all rows, as CSV")
     command.set_defaults(do=_read, resumable=False)
 
     command = commands.add_parser("plot", help="draw what a sweep holds by now")
-    command.add_argument("folder", metavar="DIR", type=Path)
+    command.add_argument("folder", metavar="DIR", type=_folder)
     command.set_defaults(do=_plot, resumable=False)
 
     command = commands.add_parser("info", help="print versions, threads and the instruction set")
@@ -98,7 +102,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     again = f"; what is finished is kept, go on with: fasthop {shlex.join(argv)}" if arguments.resumable else "."
     try:
         code: int = arguments.do(arguments)
-        sys.stdout.flush()
         return code
     except SpecError as error:
         return _say(error.problems, 2)
@@ -112,24 +115,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say([f"out of memory: {str(error) or 'the system has no more'}{again}"], 1)
     except KeyboardInterrupt:
         return _say([f"interrupted{again}"], 130)
-    except BrokenPipeError:  # `fasthop read DIR --csv | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
-        return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _say([f"{where}{error.strerror or error}{again}"], 1)
 
 
 def _say(sentences: Sequence[str], code: int) -> int:
+    remarks = Remarks(sys.stderr)
     for sentence in sentences:
-        print(f"fasthop: {sentence}", file=sys.stderr)
+        print(printable(f"fasthop: {sentence}").replace("\n", " "), file=remarks, flush=True)
     return code
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("must be the path of a folder; got an empty text. The current one is a dot.")
+    return Path(text)
 
 
 def _shard(text: str) -> tuple[int, int]:
     index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise argparse.ArgumentTypeError(f"must be I/N with 1 ≤ I ≤ N, as 1/3; got {text}.")
+    digits = slash and index.isdecimal() and count.isdecimal() and len(text) < 30
+    if not (digits and 1 <= int(index) <= int(count) <= MOST_SHARDS):
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        raise argparse.ArgumentTypeError(f"must be I/N with 1 ≤ I ≤ N ≤ {MOST_SHARDS}, as 1/3; got {shown}.")
     return int(index), int(count)
 
 
@@ -140,11 +149,11 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         plan = outlook(arguments.spec, arguments.out, shard=arguments.shard, timed=True)
         most = ", at most" if plan.at_most else ""
-        print(f"tasks: {plan.tasks}, realisations: {plan.realisations}, chunks: {plan.chunks}{most}")
-        print(f"still to be computed: {plan.left} chunks" + (f", about {plan.rows} rows{most}" if plan.timed else ""))
+        say(f"tasks: {plan.tasks}, realisations: {plan.realisations}, chunks: {plan.chunks}{most}")
+        say(f"still to be computed: {plan.left} chunks" + (f", about {plan.rows} rows{most}" if plan.timed else ""))
         if plan.seconds is not None:
             chunks = "1 chunk" if plan.timed == 1 else f"{plan.timed} chunks"
-            print(f"time on this machine: about {_duration(plan.seconds)}{most}, from {chunks} timed")
+            say(f"time on this machine: about {_duration(plan.seconds)}{most}, from {chunks} timed")
         return 0
     if arguments.out is None:
         return _say(["run needs --out DIR, the folder for its tables."], 2)
@@ -158,8 +167,13 @@ def _run(arguments: argparse.Namespace) -> int:
     progress = json_lines(sys.stderr) if arguments.log_json else True
     report = run(arguments.spec, arguments.out, progress, shard=arguments.shard, dask=arguments.dask)
     done = f"{report.rows} rows in {report.chunks} chunks computed, {report.skipped} chunks were there already"
-    print(f"{report.out}: {done}; {report.seconds:.1f} s.")
-    return 0
+    say(f"{report.out}: {done}; {report.seconds:.1f} s.")
+    _say(report.notes, 0)
+    if not report.failed:
+        return 0
+    few = "1 realisation has" if len(report.failed) == 1 else f"{len(report.failed)} realisations have"
+    told = f"{report.failed[0]}; fasthop status {shlex.quote(str(report.out))} lists them, a new run tries them again."
+    return _say([f"{few} no rows: {told}"], 1)
 
 
 def _duration(seconds: float) -> str:
@@ -169,16 +183,24 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
+#: Failed realisations that are named one by one.
+_LISTED = 20
+
+
 def _status(arguments: argparse.Namespace) -> int:
     from fasthop.sweep.status import status
 
     found = status(arguments.folder)
-    print(found.tasks.to_string(index=False, max_rows=40, na_rep="", float_format="{:.4g}".format))
+    say(found.tasks.to_string(index=False, max_rows=40, na_rep="", float_format="{:.4g}".format))
     for run in found.runs[-5:]:
         took = f"{run.get('seconds', 0):.1f} s, {run.get('chunks', 0)} chunks, {run.get('ended', 'running or killed')}"
-        print(f"{run['command']} of {run['started']} on {run['host']}: {took}")
+        say(f"{run['command']} of {run['started']} on {run['host']}: {took}")
+    for failure in found.failed[:_LISTED]:
+        say(str(failure))
+    if len(found.failed) > _LISTED:
+        say(f"… and {len(found.failed) - _LISTED} more")
     done = found.chunks - found.left
-    print(f"{found.folder}: {done} of {found.chunks} chunks, {found.rows} rows in {found.files} files")
+    say(f"{found.folder}: {done} of {found.chunks} chunks, {found.rows} rows in {found.files} files")
     return 0
 
 
@@ -195,18 +217,16 @@ def _compact(arguments: argparse.Namespace) -> int:
 
 
 def _merged(report: MergeReport) -> int:
-    print(
+    say(
         f"{report.out}: {report.rows} rows; {report.files_before} files became {report.files}; "
         f"{report.repeated} realisations were there more than once"
     )
     if len(report.instruction_sets) > 1:
         sets = ", ".join(report.instruction_sets)
-        print(
-            f"fasthop: the rows were computed with several instruction sets ({sets}): they agree in distribution, but "
-            f"one machine would not give these bits; {report.differing} repeated realisations differ in theirs",
-            file=sys.stderr,
-        )
-    return 0
+        computed = f"the rows were computed with several instruction sets ({sets}): they agree in distribution"
+        bits = f"one machine would not give these bits; {report.differing} repeated realisations differ in theirs"
+        _say([f"{computed}, but {bits}"], 0)
+    return _say(report.notes, 0)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -214,9 +234,9 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     report = verify(arguments.folder, arguments.sample, arguments.seed)
     for note in report.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     looked = f"{report.rows} rows in {report.files} files looked at, {report.recomputed} chunks computed again"
-    print(f"{report.folder}: {looked}; {len(report.problems) or 'no'} problem{'s' * (len(report.problems) != 1)}")
+    say(f"{report.folder}: {looked}; {len(report.problems) or 'no'} problem{'s' * (len(report.problems) != 1)}")
     return _say(report.problems, 1) if report.problems else 0
 
 
@@ -232,17 +252,21 @@ def _read(arguments: argparse.Namespace) -> int:
 
     frame = read(arguments.folder, arguments.summary)
     if arguments.csv:
-        frame.to_csv(sys.stdout, index=False, lineterminator="\n")
+        try:
+            frame.to_csv(sys.stdout, index=False, lineterminator="\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            silence(sys.stdout)
     else:
-        print(frame.to_string(index=False, max_rows=40))
-        print(f"{len(frame)} rows, {len(frame.columns)} columns")
+        say(frame.to_string(index=False, max_rows=40))
+        say(f"{len(frame)} rows, {len(frame.columns)} columns")
     return 0
 
 
 def _plot(arguments: argparse.Namespace) -> int:
     from fasthop.sweep.summary import plot
 
-    print(plot(arguments.folder))
+    say(str(plot(arguments.folder)))
     return 0
 
 
@@ -268,5 +292,5 @@ def _info(arguments: argparse.Namespace) -> int:
         "kernel cache": cache or "none; every process compiles anew",
     }
     for name, value in lines.items():
-        print(f"{name:16s} {value}")
+        say(f"{name:16s} {value}")
     return 0

@@ -1,8 +1,14 @@
-"""Where the files that come with fasthop are."""
+"""Files that are read whole or not at all, and are there whole or not at all; and those that come with fasthop."""
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import functools
 import os
+import stat
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -15,17 +21,85 @@ def shipped(name: str) -> Path:
     raise FileNotFoundError(f"{name} is missing from this installation of fasthop.")
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file that is there as a whole or, whatever happens meanwhile, as it was."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(partial, path)
-    if os.name != "nt":  # where a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+def read_file(path: Path) -> bytes:
+    """Return the content of a plain file; anything else, such as a pipe that nobody writes to, is an OSError."""
+    handle = os.open(path, os.O_RDONLY | _flag("O_NONBLOCK") | _flag("O_BINARY"))
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", str(path))
+        with open(handle, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(handle)
+
+
+def replace_file(path: Path, content: bytes | memoryview, partial: Path | None = None) -> None:
+    """Write a file that is there as a whole or, whatever happens meanwhile, as it was.
+
+    Parameters
+    ----------
+    path : Path
+        What is there is replaced, not written to: a link, too.
+    content : bytes
+    partial : Path, optional
+        Where it is written first, on the same disk.
+    """
+    partial = partial or path.with_name(f".{path.name}.partial")
+    try:
+        write_new(partial, content)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_new(path: Path, content: bytes | memoryview) -> None:
+    """Write a file to the disk that is not there yet; what has its name is removed, never written through."""
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _flag("O_BINARY"), 0o666)
+    with open(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let what was renamed in a folder outlast a power cut."""
+    if os.name == "nt":  # where a folder cannot be opened
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def exchange(one: Path, two: Path) -> bool:
+    """Let two paths change places in one step; return False, with nothing done, where the system cannot."""
+    swap = _swap()
+    if swap is None:
+        return False
+    if swap(os.fsencode(one), os.fsencode(two)) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):  # an old kernel, or a disk of another kind
+        return False
+    raise OSError(number, os.strerror(number), str(one), None, str(two))
+
+
+@functools.cache
+def _swap() -> Callable[[bytes, bytes], int] | None:
+    if os.name == "nt":
+        return None
+    library = ctypes.CDLL(None, use_errno=True)
+    if sys.platform == "darwin" and hasattr(library, "renamex_np"):
+        return lambda one, two: int(library.renamex_np(one, two, ctypes.c_uint(2)))  # RENAME_SWAP
+    if hasattr(library, "renameat2"):
+        here = ctypes.c_int(-100)  # AT_FDCWD
+        return lambda one, two: int(library.renameat2(here, one, here, two, ctypes.c_uint(2)))  # RENAME_EXCHANGE
+    return None
+
+
+def _flag(name: str) -> int:
+    return int(getattr(os, name, 0))

@@ -88,7 +88,7 @@ def test_log_json_goes_to_stderr(toml, out, capsys):
 def test_status(swept, capsys):
     assert main(["status", str(swept)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["task_id", "task", "realisations", "left", "rate", "low", "high"]
+    assert lines[0].split() == ["task_id", "task", "realisations", "failed", "left", "rate", "low", "high"]
     assert lines[-1] == f"{swept}: 6 of 6 chunks, 40 rows in 1 files"
     assert lines[-2].startswith("run of 20")
     assert lines[-2].endswith(", 6 chunks, done")
@@ -182,12 +182,12 @@ def test_wrong_usage(arguments, capsys):
     assert sentence.startswith("fasthop: ")
 
 
-@pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "1/0", "-1/3", "a/b"])
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "1/0", "-1/3", "a/b", "1/99999999999999999999"])
 def test_shards_that_are_none(shard, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["run", "a", f"--shard={shard}"])
     assert caught.value.code == 2
-    assert capsys.readouterr().err.endswith(f"--shard: must be I/N with 1 ≤ I ≤ N, as 1/3; got {shard}.\n")
+    assert capsys.readouterr().err.endswith(f"--shard: must be I/N with 1 ≤ I ≤ N ≤ 1000000, as 1/3; got {shard}.\n")
 
 
 def test_failures_from_outside_are_one_sentence(toml, out, monkeypatch, capsys):
@@ -209,10 +209,13 @@ def test_failures_from_outside_are_one_sentence(toml, out, monkeypatch, capsys):
         assert capsys.readouterr().err == f"fasthop: {sentence}\n"
 
 
-def test_bug_shows_its_traceback(toml, out, monkeypatch):
+def test_bug_is_told_with_its_place(toml, out, monkeypatch, capsys):
     monkeypatch.setitem(REGISTRY, "coins", COINS._replace(rows=lambda *_: 1 / 0))
-    with pytest.raises(ZeroDivisionError):
-        main(["run", toml, "--out", str(out)])
+    assert main(["run", toml, "--out", str(out)]) == 1
+    output, errors = capsys.readouterr()
+    assert output.startswith(f"{out}: 0 rows in 6 chunks computed, ")
+    assert errors.startswith("fasthop: 20 realisations have no rows: realisation 0 of the task ")
+    assert " failed: ZeroDivisionError: division by zero (test_cli.py:" in errors
 
 
 def test_experiment_that_breaks_its_promise(toml, out, monkeypatch, capsys):
@@ -285,6 +288,45 @@ def test_reader_that_has_seen_enough(toml, out, tmp_path):
         assert reading.stdout.readline().startswith("task_id,")
         reading.stdout.close()
         assert (reading.stderr.read(), reading.wait()) == ("", 0)
+
+
+def test_folder_without_a_name_is_refused(toml, capsys):
+    """It would be the current one."""
+    for arguments in (["run", toml, "--out", ""], ["read", ""], ["merge", "", "-o", "a"], ["merge", "a", "-o", ""]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert "must be the path of a folder; got an empty text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reads", ["a line", "nothing"])
+def test_sweep_goes_on_where_nobody_reads_its_log_any_more(toml, out, reads):
+    """As in `fasthop run … --log-json 2>&1 >/dev/null | head -1`."""
+    command = [sys.executable, "-m", "sweep.coins", "run", toml, "--out", str(out), "--log-json"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **streams, text=True, env={**environment(), "COINS_PAUSE": "0.05"}) as running:
+        if reads == "a line":
+            assert json.loads(running.stderr.readline())["event"] == "begin"
+        running.stderr.close()
+        assert " 40 rows in 6 chunks computed" in running.stdout.read()
+        assert running.wait() == 0
+    assert len(read(out)) == 40
+
+
+def test_failure_keeps_its_exit_code_where_nobody_reads_it(toml, out, tmp_path):
+    command = [sys.executable, "-m", "sweep.coins", "read", str(tmp_path / "absent")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment()) as running:
+        running.stderr.close()
+        assert running.wait() == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no such disk")
+def test_output_that_is_lost_is_a_failure(swept):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "sweep.coins", "read", str(swept)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
 
 
 def environment():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,12 +26,15 @@ class Result(NamedTuple):
         What the computation took.
     machine : mapping
         What computed it; see `machine`.
+    failed : mapping of int to str
+        The realisations that have no rows because they failed, and why.
     """
 
     chunk: Chunk
     table: pa.Table
     seconds: float
     machine: Mapping[str, Any]
+    failed: Mapping[int, str] = {}
 
 
 class Agenda:
@@ -39,7 +42,8 @@ class Agenda:
 
     A sweep with a fixed number of realisations takes every result as it comes. Under a stopping rule the results of a
     task count in the order of its chunks, the rule is asked after each, and what was computed beyond is dropped; a
-    shard then has whole tasks instead of chunks.
+    shard then has whole tasks instead of chunks. What has failed is not asked for again, and the rule decides by the
+    others.
 
     Attributes
     ----------
@@ -50,14 +54,21 @@ class Agenda:
     """
 
     def __init__(
-        self, spec: Spec, tasks: Sequence[TaskPlan], there: Mapping[str, Held], shard: Shard | None = None
+        self,
+        spec: Spec,
+        tasks: Sequence[TaskPlan],
+        there: Mapping[str, Held],
+        shard: Shard | None = None,
+        failed: Mapping[str, Collection[int]] = {},
     ) -> None:
         self._spec, self._shard = spec, shard
         self._lists: list[_Task] = []
         number = 0
         for rank, task in enumerate(tasks):
             if shard is None or spec.stop is None or shard.has(rank):
-                self._lists.append(_Task(spec, task, number, there.get(task.task_id), shard))
+                self._lists.append(
+                    _Task(spec, task, number, there.get(task.task_id), shard, failed.get(task.task_id, ()))
+                )
             number += parts(task, spec.realisations)
         self._by_id = {one.task.task_id: one for one in self._lists}
         self.left = sum(one.left for one in self._lists)
@@ -84,13 +95,22 @@ class Agenda:
 class _Task:
     """The chunks of one task."""
 
-    def __init__(self, spec: Spec, task: TaskPlan, number: int, there: Held | None, shard: Shard | None) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        task: TaskPlan,
+        number: int,
+        there: Held | None,
+        shard: Shard | None,
+        failed: Collection[int],
+    ) -> None:
         self.task = task
         self._spec, self._number, self._most = spec, number, spec.realisations
-        self._there = there
+        lost = np.array(sorted(failed), np.int64)
+        self._done = lost if there is None else np.union1d(there.realisations, lost)
         self._parts = parts(task, self._most)
         self._counts: list[np.ndarray] = [] if there is None else [there.counts]
-        self._rule = None if spec.stop is None else _Prefix(spec, task, there)
+        self._rule = None if spec.stop is None else _Prefix(spec, task, there, lost)
         self._pending = self._rule.needed(self._parts) if self._rule else self._lacking(shard)
         self.left = len(self._pending)
         # Under a rule a shard has whole tasks.
@@ -98,10 +118,10 @@ class _Task:
         self.total = self._parts if own is None else len(own)
 
     def _lacking(self, shard: Shard | None) -> Sequence[int]:
-        if self._there is None:
+        if not self._done.size:
             lacking: Sequence[int] = range(self._parts)
         else:
-            inside = self._there.realisations[self._there.realisations < self._most]
+            inside = self._done[self._done < self._most]
             size = np.full(self._parts, self.task.per_chunk)
             size[-1] = self._most - (self._parts - 1) * self.task.per_chunk
             there = np.bincount(inside // self.task.per_chunk, minlength=self._parts)
@@ -113,8 +133,8 @@ class _Task:
             if self._rule is not None and self._rule.decided:
                 return
             chunk = whole_chunk(self._number + part, self.task, part, self._most)
-            if self._there is not None:
-                inside = np.isin(chunk.realisations, self._there.realisations, invert=True)
+            if self._done.size:
+                inside = np.isin(chunk.realisations, self._done, invert=True)
                 lacking = tuple(np.asarray(chunk.realisations)[inside].tolist())
                 chunk = chunk._replace(realisations=lacking)
             if chunk.realisations:
@@ -134,6 +154,10 @@ class _Task:
         return np.concatenate(self._counts) if self._counts else np.empty((0, 3), np.int64)
 
 
+#: What is known of a realisation, where it is not 0.
+_THERE, _FAILED = 1, 2
+
+
 class _Prefix:
     """The realisations 0, 1, … of a task as far as there is no gap, and whether they are enough.
 
@@ -142,9 +166,9 @@ class _Prefix:
     decided : bool
     """
 
-    def __init__(self, spec: Spec, task: TaskPlan, there: Held | None) -> None:
+    def __init__(self, spec: Spec, task: TaskPlan, there: Held | None, failed: np.ndarray) -> None:
         self._spec, self._task, self._most = spec, task, spec.realisations
-        self._known = np.zeros(0, bool)
+        self._known = np.zeros(0, np.int8)
         self._counts = np.zeros((0, 3), np.int64)
         self._waiting: dict[int, Result] = {}
         self._part = 0
@@ -152,6 +176,7 @@ class _Prefix:
         if there is not None:
             inside = there.realisations < self._most
             self._note(there.realisations[inside], there.counts[inside])
+        self._note_failed(failed[failed < self._most])
         self._advance()
 
     def needed(self, count: int) -> range:
@@ -162,14 +187,23 @@ class _Prefix:
         if self.decided:
             return []
         self._note(*_counts(self._spec, result))
+        self._note_failed(np.array(list(result.failed), np.int64))
         self._waiting[result.chunk.part] = result
         return self._advance()
 
     def _note(self, realisations: np.ndarray, counts: np.ndarray) -> None:
-        if not self._known.size:  # now, because most tasks have not begun
-            self._known, self._counts = np.zeros(self._most, bool), np.zeros((self._most, 3), np.int64)
-        self._known[realisations] = True
+        self._begin()
+        self._known[realisations] = _THERE
         self._counts[realisations] = counts
+
+    def _note_failed(self, realisations: np.ndarray) -> None:
+        if realisations.size:
+            self._begin()
+            self._known[realisations[self._known[realisations] != _THERE]] = _FAILED
+
+    def _begin(self) -> None:
+        if not self._known.size:  # now, because most tasks have not begun
+            self._known, self._counts = np.zeros(self._most, np.int8), np.zeros((self._most, 3), np.int64)
 
     def _advance(self) -> list[Result]:
         counted: list[Result] = []
@@ -182,7 +216,7 @@ class _Prefix:
                 counted.append(self._waiting.pop(self._part))
             self._part += 1
             assert self._spec.stop is not None
-            self.decided = stop == self._most or self._spec.stop.met(self._counts[:stop])
+            self.decided = stop == self._most or self._spec.stop.met(self._counts[:stop][self._known[:stop] == _THERE])
         if self.decided:
             self._waiting.clear()
             self._known, self._counts = self._known[:0], self._counts[:0]

@@ -10,7 +10,7 @@ from typing import Any
 
 import fasthop
 from fasthop.sweep.agenda import Result
-from fasthop.sweep.columns import make_table
+from fasthop.sweep.attempt import Attempt, Columns, as_result, attempt
 from fasthop.sweep.errors import ClusterError
 from fasthop.sweep.machine import kernel_digest, machine
 from fasthop.sweep.plan import Chunk
@@ -21,9 +21,6 @@ try:
     from distributed.comm.core import CommClosedError
 except ImportError:
     raise ClusterError("--dask needs dask.distributed: install fasthop[dask].") from None
-
-#: What an experiment returns for a chunk.
-Columns = Mapping[str, Any]
 
 #: Chunks on their way for each worker: one that is computed and one that waits.
 _AHEAD = 2
@@ -67,7 +64,7 @@ def on_cluster(address: str) -> Callable[[Spec, Iterable[Chunk]], Iterator[Resul
                 if not running:
                     return
                 try:
-                    future, (columns, where, seconds) = next(done)
+                    future, (found, where, seconds) = next(done)
                 except KilledWorker as error:
                     raise ClusterError(f"workers died again and again while they computed one chunk: {error}") from None
                 except (ImportError, RuntimeError) as error:
@@ -79,9 +76,7 @@ def on_cluster(address: str) -> Callable[[Spec, Iterable[Chunk]], Iterator[Resul
                     ) from None
                 except (CancelledError, CommClosedError) as error:
                     raise ClusterError(f"the scheduler at {address} is gone: {error}.") from None
-                chunk = running.pop(future)
-                table = make_table(spec, chunk.task, chunk.realisations, columns, where["instruction_set"])
-                yield Result(chunk, table, seconds, where)
+                yield as_result(spec, running.pop(future), found, seconds, where)
 
     return compute
 
@@ -109,8 +104,8 @@ def computed(
     realisations: Sequence[int],
     seed: int,
     sources: str,
-) -> tuple[Columns, dict[str, Any], float]:
-    """Compute a chunk on a worker; return its columns, what the worker is, and the seconds it took.
+) -> tuple[Attempt, dict[str, Any], float]:
+    """Compute a chunk on a worker; return what came of it, what the worker is, and the seconds it took.
 
     Raises
     ------
@@ -122,5 +117,5 @@ def computed(
             f"a worker has other kernels (fasthop {fasthop.__version__}): install one version everywhere."
         )
     began = time.perf_counter()
-    columns = rows(task, realisations, seed)
-    return columns, machine(), time.perf_counter() - began
+    found = attempt(rows, task, realisations, seed)
+    return found, machine(), time.perf_counter() - began

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 
 import fasthop
 from fasthop.experiments.experiment import Experiment
+from fasthop.files import read_file
 from fasthop.sweep.errors import FolderError, TableError
 from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, TaskPlan
 from fasthop.sweep.spec import Spec
@@ -35,6 +38,14 @@ IDENTITY = pa.schema(
 
 #: What every file has in its footer: the spec as JSON.
 FOOTER = b"fasthop"
+
+#: What rows and manifests of this fasthop have.
+VERSIONS = {"schema_version": SCHEMA_VERSION, "stream_version": STREAM_VERSION, "kernel_version": KERNEL_VERSION}
+
+#: First chunk, last chunk, and the digest of the content.
+_NAME = re.compile(r"rows-\d{7,}-\d{7,}-([0-9a-f]{12})\.parquet", re.ASCII)
+
+_REMEDY = "move it away and run again to compute its rows anew"
 
 
 def table_schema(experiment: Experiment) -> pa.Schema:
@@ -115,19 +126,63 @@ def parquet_bytes(table: pa.Table) -> memoryview:
     return memoryview(sink.getvalue())
 
 
-def read_table(path: Path, schema: pa.Schema | None, columns: list[str] | None = None) -> pa.Table:
-    """Read one file of `tables/`, or some of its columns; without a schema it may have any.
+def file_name(first: int, last: int, data: bytes | memoryview) -> str:
+    """Name a file by its chunks and its content: no file can take the place of another with other rows."""
+    return f"rows-{first:07d}-{last:07d}-{hashlib.sha256(data).hexdigest()[:12]}.parquet"
+
+
+def is_file_name(name: str) -> bool:
+    """Say whether a name is one that `file_name` gives."""
+    return _NAME.fullmatch(name) is not None
+
+
+def read_table(path: Path, schema: pa.Schema | None, seed: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one file of `tables/`, or some of its columns, if every byte of it is as it was written.
+
+    Parameters
+    ----------
+    path : Path
+    schema : Schema, optional
+        Its columns; without it they may be any that begin with those of IDENTITY.
+    seed : int
+        That of the sweep.
+    columns : sequence of str, optional
+        Those that are wanted; those of IDENTITY may come with them.
 
     Raises
     ------
     FolderError
-        Where it is damaged or has other columns than those of the schema.
+        Where it cannot be read, is damaged, or has other columns, versions or another seed than this sweep.
+    FileNotFoundError
+        Where it is gone: another process may have put its rows into another file.
     """
     try:
-        with pq.ParquetFile(path) as file:
-            if schema is not None and not file.schema_arrow.equals(schema):
+        data = read_file(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise FolderError(f"{path} cannot be read: {error.strerror}; {_REMEDY}.") from None
+    match = _NAME.fullmatch(path.name)
+    if match is None or not hashlib.sha256(data).hexdigest().startswith(match[1]):
+        what = "it was truncated, changed or renamed, or is no file of a sweep"
+        raise FolderError(f"{path} is not what its name says: {what}; {_REMEDY}.")
+    due = {**VERSIONS, "seed": seed}
+    try:
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            there = file.schema_arrow
+            if not (_is_sweep(there) if schema is None else there.equals(schema)):
                 raise FolderError(f"{path} has other columns than this sweep: it is not one of its files.")
-            return file.read(columns=columns)
-    except pa.ArrowException as error:
+            table = file.read(None if columns is None else list(dict.fromkeys([*columns, *due])))
+    except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise FolderError(f"{path} is damaged ({reason}); remove it and run again to compute its rows anew.") from None
+        raise FolderError(f"{path} is damaged ({reason}); {_REMEDY}.") from None
+    for name, value in due.items():
+        found = table[name].unique().to_pylist()
+        if found not in ([value], []):
+            raise FolderError(f"{path} has {name} {found[:3]}, where this sweep has {value}.")
+    return table
+
+
+def _is_sweep(schema: pa.Schema) -> bool:
+    """Say whether columns can be those of a sweep, of whichever experiment."""
+    return pa.schema(list(schema)[: len(IDENTITY)]).equals(IDENTITY) and "realisation" in schema.names

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fasthop.experiments.experiment import Experiment
 from fasthop.sweep.columns import counts_per_realisation, read_table, starts_of_runs, table_schema
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.plan import TaskPlan
+from fasthop.sweep.spec import Spec
 
 
 class Index(NamedTuple):
@@ -57,20 +57,23 @@ class Held(NamedTuple):
     counts: np.ndarray
 
 
-def index_files(paths: Iterable[Path], tasks: Sequence[TaskPlan], experiment: Experiment) -> Index:
+def index_files(paths: Iterable[Path], tasks: Sequence[TaskPlan], spec: Spec) -> Index:
     """List what the files hold.
 
     Raises
     ------
     FolderError
         Where a file is damaged, has other columns, or rows of another sweep.
+    FileNotFoundError
+        Where a file is gone; see `using_files`.
     """
+    experiment = spec.experiment
     place = {task.task_id: rank for rank, task in enumerate(tasks)}
     schema, files = table_schema(experiment), list(paths)
     names = ["task_id", "instruction_set", "realisation", *(experiment.counts or ())]
     pieces: list[tuple[np.ndarray, ...]] = []
     for number, path in enumerate(files):
-        table = read_table(path, schema, names)
+        table = read_table(path, schema, spec.seed, names)
         codes = table["task_id"].combine_chunks().dictionary_encode()
         for task_id in codes.dictionary.to_pylist():
             if task_id not in place:
@@ -78,6 +81,8 @@ def index_files(paths: Iterable[Path], tasks: Sequence[TaskPlan], experiment: Ex
         ranks = np.array([place[task_id] for task_id in codes.dictionary.to_pylist()], np.int64)
         task = ranks[codes.indices.to_numpy()] if table.num_rows else ranks
         realisation = table["realisation"].to_numpy()
+        if table.num_rows and realisation.min() < 0:
+            raise FolderError(f"{path} has negative realisations.")
         starts = starts_of_runs(task, realisation)
         machines = table["instruction_set"].combine_chunks().dictionary_encode()
         machine = np.array(machines.dictionary.to_pylist(), str)[machines.indices.to_numpy()[starts]]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +13,21 @@ import pyarrow as pa
 from fasthop.sweep import store as stores
 from fasthop.sweep.columns import IDENTITY, parquet_bytes, read_table, table_schema
 from fasthop.sweep.errors import FolderError
-from fasthop.sweep.index import Index, index_files
+from fasthop.sweep.index import Index, held, index_files
 from fasthop.sweep.plan import TaskPlan, parts, plan_tasks
 from fasthop.sweep.spec import Registry, Spec
-from fasthop.sweep.store import Store, open_store, read_manifest, read_spec, spec_difference, table_files
-from fasthop.sweep.summary import forget, refresh
+from fasthop.sweep.store import (
+    Store,
+    named,
+    open_store,
+    outstanding,
+    read_manifest,
+    read_spec,
+    spec_difference,
+    table_files,
+    using_files,
+)
+from fasthop.sweep.summary import refresh
 
 
 class MergeReport(NamedTuple):
@@ -36,6 +47,8 @@ class MergeReport(NamedTuple):
         would have given; they agree in distribution.
     differing : int
         Repeated realisations whose rows differ because their instruction sets do.
+    notes : tuple of str
+        What went wrong beside the rows, such as a picture that could not be drawn.
     """
 
     out: Path
@@ -45,6 +58,7 @@ class MergeReport(NamedTuple):
     repeated: int
     instruction_sets: tuple[str, ...]
     differing: int
+    notes: tuple[str, ...] = ()
 
 
 def merge(folders: Sequence[str | Path], out: str | Path, registry: Registry | None = None) -> MergeReport:
@@ -72,14 +86,17 @@ def merge(folders: Sequence[str | Path], out: str | Path, registry: Registry | N
     OSError
         Where the disk is full; `out` is then as it was.
     """
-    sources, out = [Path(folder) for folder in folders], Path(out)
+    sources, out = [named(folder) for folder in folders], named(out)
     if not sources:
         raise FolderError("merge needs at least one folder.")
-    there = [out] if (out / "manifest.json").exists() else []
+    there = [out] if os.path.lexists(out / "manifest.json") else []
     spec = _common_spec([*sources, *there], registry)
-    runs = [run for folder in sources for run in read_manifest(folder)["runs"]]
+    manifests = [read_manifest(folder) for folder in sources]
+    runs = [run for manifest in manifests for run in manifest["runs"]]
+    failed = [failure for manifest in manifests for failure in manifest["failed"]]
     with open_store(out, spec, plan_tasks(spec), "merge", merged=[str(folder) for folder in sources]) as store:
-        report = _rewrite(store, out, spec, [out, *(folder for folder in sources if not _same(folder, out))])
+        others = [folder for folder in sources if not _same(folder, out)]
+        report = _rewrite(store, out, spec, [out, *others], failed)
         store.inherit(runs)
     return report
 
@@ -89,10 +106,10 @@ def compact(folder: str | Path, registry: Registry | None = None) -> MergeReport
 
     The rows stay the same to the bit; a realisation that lay in several files is kept once. Errors as in `merge`.
     """
-    folder = Path(folder)
+    folder = named(folder)
     spec = read_spec(folder, registry)
     with open_store(folder, spec, plan_tasks(spec), "compact") as store:
-        return _rewrite(store, folder, spec, [folder])
+        return _rewrite(store, folder, spec, [folder], [])
 
 
 def _same(one: Path, two: Path) -> bool:
@@ -111,19 +128,24 @@ def _common_spec(folders: Sequence[Path], registry: Registry | None) -> Spec:
     return max(specs, key=lambda spec: spec.realisations)
 
 
-def _rewrite(store: Store, out: Path, spec: Spec, folders: Sequence[Path]) -> MergeReport:
+def _rewrite(
+    store: Store, out: Path, spec: Spec, folders: Sequence[Path], failed: Sequence[Sequence[Any]]
+) -> MergeReport:
     tasks = plan_tasks(spec)
-    paths = [path for folder in folders for path in table_files(folder)]
-    index = index_files(paths, tasks, spec.experiment)
-    entries = index.once()
-    differing = _compare(index, entries, spec, tasks)
-    store.rewrite(_pieces(index, entries, spec, tasks))
-    if len(entries):
-        forget(out, spec.experiment)
-        refresh(out, spec.experiment)
+
+    def rewrite(paths: list[Path]) -> tuple[Index, np.ndarray, int]:
+        index = index_files(paths, tasks, spec)
+        entries = index.once()
+        differing = _compare(index, entries, spec, tasks)
+        store.rewrite(_pieces(index, entries, spec, tasks), paths)
+        return index, entries, differing
+
+    index, entries, differing = using_files(folders, rewrite)
+    store.failed = outstanding([*failed, *store.failed], held(index, tasks), spec.realisations)
+    notes = (*store.notes, *(refresh(out, spec.experiment, store) if len(entries) else ()))
     machines = tuple(np.unique(index.instruction_set[entries]).tolist())
-    repeated = len(index.task) - len(entries)
-    return MergeReport(out, store.rows, len(paths), len(table_files(out)), repeated, machines, differing)
+    repeated, before = len(index.task) - len(entries), len(index.files)
+    return MergeReport(out, store.rows, before, len(table_files(out)), repeated, machines, differing, notes)
 
 
 def _pieces(
@@ -161,7 +183,7 @@ def gather(index: Index, entries: np.ndarray, spec: Spec) -> pa.Table:
         rows = np.repeat(index.first[entries[own]], count) + steps
         place[filled : filled + len(rows)] = np.repeat(begin[own], count) + steps
         filled += len(rows)
-        tables.append(read_table(index.files[file], schema).take(pa.array(rows)))
+        tables.append(read_table(index.files[file], schema, spec.seed).take(pa.array(rows)))
     if not tables:
         return schema.empty_table()
     order = np.empty_like(place)

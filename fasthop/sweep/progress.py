@@ -8,12 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO, cast
 
 import numpy as np
 
 from fasthop.sweep.plan import TaskPlan
 from fasthop.sweep.spec import Spec
+from fasthop.sweep.terminal import Remarks
 
 #: Tasks with their intervals below the bar.
 _SHOWN = 6
@@ -34,6 +35,8 @@ class Step(NamedTuple):
     counts : callable
         `counts()` gives those of the realisations of the task so far, as `Experiment.counts`, shape (R, 3); none where
         the experiment has none.
+    failed : int
+        Realisations of the chunk that failed.
     """
 
     chunk: str
@@ -42,6 +45,7 @@ class Step(NamedTuple):
     done: int
     left: int
     counts: Callable[[], np.ndarray]
+    failed: int = 0
 
 
 #: A context that gives the function to call after every chunk. It is given the spec and the chunks that lack.
@@ -56,7 +60,7 @@ def silence(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
 
 def on_terminal() -> Watch:
     """Return bars where stderr is a terminal, else silence."""
-    return bars if sys.stderr.isatty() else silence
+    return bars if Remarks(sys.stderr).isatty() else silence
 
 
 def interval(counts: np.ndarray) -> tuple[float, float, float] | None:
@@ -113,7 +117,7 @@ def bars(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
                 table.add_row(label(spec, step.task), *map(Text, told))
         return Group(bar, table)
 
-    with Live(get_renderable=picture, console=Console(stderr=True), refresh_per_second=4):
+    with Live(get_renderable=picture, console=Console(file=cast(TextIO, Remarks(sys.stderr))), refresh_per_second=4):
 
         def show(step: Step) -> None:
             bar.update(whole, completed=step.done, total=step.done + step.left)
@@ -124,14 +128,16 @@ def bars(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
         yield show
 
 
-def json_lines(stream: TextIO) -> Watch:
+def json_lines(stream: TextIO | None) -> Watch:
     """Return a watch that writes one line of JSON at the beginning, after every chunk and at the end.
 
     Every line has `event` ("begin", "chunk" or "end"), `seconds` since the beginning, and `done` and `left`, in chunks.
     After a chunk also `chunk`, its id, `took`, its seconds, `parameters`, those that vary, and where the experiment has
-    a rate, `rate`, `low`, `high` and `realisations` of the task so far. `end` has `error`, the name of what ended it
-    early, or null.
+    a rate, `rate`, `low`, `high` and `realisations` of the task so far; `failed`, how many of its realisations, where
+    there are such. `end` has `error`, the name of what ended it
+    early, or null. Where nobody reads the stream any more, nothing more is written to it.
     """
+    remarks = Remarks(stream)
 
     @contextmanager
     def watch(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
@@ -140,12 +146,13 @@ def json_lines(stream: TextIO) -> Watch:
 
         def line(event: str, **facts: Any) -> None:
             seconds = round(time.monotonic() - began, 3)
-            print(json.dumps({"event": event, "seconds": seconds, **at, **facts}), file=stream, flush=True)
+            print(json.dumps({"event": event, "seconds": seconds, **at, **facts}), file=remarks, flush=True)
 
         def show(step: Step) -> None:
             at.update(done=step.done, left=step.left)
             facts: dict[str, Any] = {"chunk": step.chunk, "took": round(step.seconds, 6)}
             facts["parameters"] = _varied(spec, step.task)
+            facts |= {"failed": step.failed} if step.failed else {}
             counts = step.counts()
             if found := interval(counts):
                 facts |= {**dict(zip(("rate", "low", "high"), found, strict=True)), "realisations": len(counts)}

@@ -13,7 +13,7 @@ from fasthop.experiments.experiment import Experiment
 from fasthop.sweep.columns import read_table
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.spec import Registry, experiments
-from fasthop.sweep.store import read_manifest, table_files
+from fasthop.sweep.store import named, read_manifest, using_files
 
 
 def read(folder: str | Path, summary: bool = False, registry: Registry | None = None) -> pd.DataFrame:
@@ -40,15 +40,21 @@ def read(folder: str | Path, summary: bool = False, registry: Registry | None = 
     FolderError
         Where the folder holds no sweep, no rows yet, or damaged ones.
     """
-    folder = Path(folder)
-    tasks = read_manifest(folder)["tasks"]
-    tables: list[pa.Table] = []
-    for path in table_files(folder):
-        tables.append(read_table(path, tables[0].schema if tables else None))
+    folder = named(folder)
+    manifest = read_manifest(folder)
+
+    def contents(paths: Sequence[Path]) -> list[pa.Table]:
+        tables: list[pa.Table] = []
+        for path in paths:
+            schema = tables[0].schema.remove_metadata() if tables else None
+            tables.append(read_table(path, schema, manifest["spec"]["seed"]))
+        return tables
+
+    tables = using_files([folder], contents)
     if not tables:
         raise FolderError(f"{folder} holds no rows yet: nothing of its sweep has been finished.")
     try:
-        rows = _in_order(tables, tasks)
+        rows = _in_order(tables, manifest["tasks"])
     except KeyError as error:
         raise FolderError(f"{folder} holds rows of the task {error}, which is not in its sweep.") from None
     return experiment_of(folder, registry).summarise(rows) if summary else rows

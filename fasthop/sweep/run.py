@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from fasthop.sweep import progress as watches
 from fasthop.sweep.agenda import Agenda, Result
-from fasthop.sweep.columns import make_table
+from fasthop.sweep.attempt import Attempt, as_result, attempt
 from fasthop.sweep.index import Held, held, index_files
 from fasthop.sweep.machine import machine
 from fasthop.sweep.plan import Chunk, TaskPlan, count_chunks, plan_tasks
 from fasthop.sweep.plan import shard as checked_shard
 from fasthop.sweep.spec import Registry, Source, Spec, load_spec
-from fasthop.sweep.store import check_folder, open_store, table_files
+from fasthop.sweep.store import Failure, check_folder, named, open_store, table_files, using_files
 from fasthop.sweep.summary import forget, refresh
 
 #: How long a timed outlook goes on timing chunks, beyond the first.
@@ -42,6 +42,10 @@ class RunReport(NamedTuple):
     skipped : int
         Chunks that were there already; those of other shards not counted.
     seconds : float
+    failed : tuple of Failure
+        Realisations that have no rows because they failed, now or in an earlier run: a new run tries them again.
+    notes : tuple of str
+        What went wrong beside the rows, such as a picture that could not be drawn.
     """
 
     out: Path
@@ -49,6 +53,8 @@ class RunReport(NamedTuple):
     chunks: int
     skipped: int
     seconds: float
+    failed: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Outlook(NamedTuple):
@@ -124,7 +130,7 @@ def run(
     OSError
         Where the disk is full. Finished files are kept; a new run goes on from them.
     """
-    began, out = time.monotonic(), Path(out)
+    began, out = time.monotonic(), named(out)
     checked = load_spec(spec, registry)
     experiment, tasks = checked.experiment, plan_tasks(checked)
     part = None if shard is None else checked_shard(*shard)
@@ -133,7 +139,9 @@ def run(
     facts = {"shard": str(part)} if part else {}
     facts |= {"dask": dask} if dask else {}
     with open_store(out, checked, tasks, **facts) as store:
-        agenda = Agenda(checked, tasks, _there(out, checked, tasks), part)
+        there = _there(out, checked, tasks)
+        agenda = Agenda(checked, tasks, there, part)  # what has failed lacks, and is tried again
+        store.failed = [one for one in store.failed if not _has(there, one)]
         if agenda.left:
             forget(out, experiment)
         with watch(checked, agenda.left) as show:
@@ -141,11 +149,16 @@ def run(
                 for counted in agenda.take(result):
                     store.add(counted)
                 chunk, counts = result.chunk, functools.partial(agenda.counts, result.chunk.task)
-                show(watches.Step(chunk.id, chunk.task, result.seconds, store.chunks, agenda.left, counts))
+                at = store.chunks, agenda.left
+                show(watches.Step(chunk.id, chunk.task, result.seconds, *at, counts, len(result.failed)))
         store.note()
-        if table_files(out):
-            refresh(out, experiment)
-    return RunReport(out, store.rows, store.chunks, agenda.there, time.monotonic() - began)
+        notes = [*store.notes, *(refresh(out, experiment, store) if table_files(out) else [])]
+    failed = tuple(one for one in sorted(store.failed) if one.realisation < checked.realisations)
+    return RunReport(out, store.rows, store.chunks, agenda.there, time.monotonic() - began, failed, tuple(notes))
+
+
+def _has(there: Mapping[str, Held], failure: Failure) -> bool:
+    return failure.task_id in there and failure.realisation in there[failure.task_id].realisations
 
 
 def here(spec: Spec, chunks: Iterable[Chunk]) -> Iterator[Result]:
@@ -153,10 +166,8 @@ def here(spec: Spec, chunks: Iterable[Chunk]) -> Iterator[Result]:
     this = machine()
     for chunk in chunks:
         began = time.perf_counter()
-        columns = spec.experiment.rows(chunk.task.parameters, chunk.realisations, spec.seed)
-        seconds = time.perf_counter() - began
-        table = make_table(spec, chunk.task, chunk.realisations, columns, this["instruction_set"])
-        yield Result(chunk, table, seconds, this)
+        found = attempt(spec.experiment.rows, chunk.task.parameters, chunk.realisations, spec.seed)
+        yield as_result(spec, chunk, found, time.perf_counter() - began, this)
 
 
 def _on_cluster(address: str) -> Compute:
@@ -166,7 +177,7 @@ def _on_cluster(address: str) -> Compute:
 
 
 def _there(out: Path, spec: Spec, tasks: list[TaskPlan]) -> dict[str, Held]:
-    return held(index_files(table_files(out), tasks, spec.experiment), tasks)
+    return held(using_files([out], lambda paths: index_files(paths, tasks, spec)), tasks)
 
 
 def outlook(
@@ -200,7 +211,7 @@ def _timed(plan: Outlook, spec: Spec, agenda: Agenda) -> Outlook:
     """Estimate rows and seconds from chunks in an order that is spread over the plan at every moment."""
     lacking = list(agenda)
     first = lacking[0]
-    spec.experiment.rows(first.task.parameters, first.realisations[:1], spec.seed)  # compiles, loads
+    attempt(spec.experiment.rows, first.task.parameters, first.realisations[:1], spec.seed)  # compiles, loads
     began, timed, rows, realisations, seconds = time.perf_counter(), 0, 0, 0, 0.0
     for result in here(spec, _spread(lacking)):
         timed += 1
@@ -224,9 +235,16 @@ def _spread(chunks: list[Chunk]) -> Iterator[Chunk]:
 
 
 def table(spec: Source, registry: Registry | None = None) -> pd.DataFrame:
-    """Return the rows of a sweep without a folder: what `read` would give after `run`; arguments as in `run`."""
+    """Return the rows of a sweep without a folder: what `read` would give after `run`; arguments as in `run`.
+
+    A realisation that fails is not left out: what its experiment has raised is raised.
+    """
     checked = load_spec(spec, registry)
     agenda = Agenda(checked, plan_tasks(checked), {})
-    tables = [counted.table for result in here(checked, agenda) for counted in agenda.take(result)]
+    tables = []
+    for chunk in agenda:
+        columns = checked.experiment.rows(chunk.task.parameters, chunk.realisations, checked.seed)
+        result = as_result(checked, chunk, Attempt([(list(chunk.realisations), columns)], {}), 0.0, machine())
+        tables += [counted.table for counted in agenda.take(result)]
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame

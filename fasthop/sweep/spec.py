@@ -6,9 +6,10 @@ import difflib
 import itertools
 import json
 import math
+import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,8 +26,16 @@ REALISATIONS = "realisations"
 STOP = "stop"
 
 #: More is a slip of the pen: the plan alone would fill the memory.
-MOST_TASKS = 10**6
+MOST_TASKS = 10**5
 MOST_REALISATIONS = 10**8
+
+#: What a spec may have: characters, levels of tables and lists in each other, and problems that are told.
+MOST_TEXT = 8 * 10**6
+MOST_LEVELS = 20
+MOST_PROBLEMS = 50
+
+#: A key of so many parts that reading it takes long: its levels are more than any spec has.
+_DEEP_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){32}""", re.ASCII)
 
 _RANGE = ("from", "to", "by")
 
@@ -101,7 +110,8 @@ def load_spec(source: Source, registry: Registry | None = None) -> Spec:
     if isinstance(source, Mapping):
         return spec_from_mapping(source, registry)
     try:
-        text = Path(source).read_text(encoding="utf-8-sig")
+        with open(source, encoding="utf-8-sig") as file:
+            text = file.read(MOST_TEXT + 1)
     except UnicodeDecodeError:
         raise SpecError([f"{source} is not UTF-8 text."]) from None
     except OSError as error:
@@ -111,10 +121,16 @@ def load_spec(source: Source, registry: Registry | None = None) -> Spec:
 
 def spec_from_text(text: str, registry: Registry | None = None) -> Spec:
     """Check the text of a TOML file; parameters and errors as in `load_spec`."""
+    if len(text) > MOST_TEXT:
+        raise SpecError([f"The spec must have at most {MOST_TEXT} characters: give large arrays as files."])
+    if _DEEP_KEY.search(text):
+        raise SpecError(["The spec is not TOML that can be read: one of its keys has too many parts."])
     try:
         mapping = tomllib.loads(text)
-    except ValueError as error:
+    except tomllib.TOMLDecodeError as error:
         raise SpecError([f"The spec is not TOML: {error}."]) from None
+    except ValueError:
+        raise SpecError(["The spec is not TOML: it has a number of too many digits."]) from None
     except RecursionError:
         raise SpecError(["The spec is not TOML that can be read: its brackets are nested too deep."]) from None
     return spec_from_mapping(mapping, registry, text)
@@ -122,7 +138,7 @@ def spec_from_text(text: str, registry: Registry | None = None) -> Spec:
 
 def spec_from_mapping(mapping: Mapping[str, Any], registry: Registry | None = None, source: str = "") -> Spec:
     """Check what a TOML file would hold; parameters and errors as in `load_spec`."""
-    given = {str(key): _plain(value) for key, value in mapping.items()}
+    given = _plain(mapping)
     problems: list[str] = []
     seed = _seed(given.get("seed", 0), problems)
     experiment = _experiment(given, experiments(registry), problems)
@@ -135,11 +151,38 @@ def spec_from_mapping(mapping: Mapping[str, Any], registry: Registry | None = No
     if not problems:
         problems += _too_many(spec)
     if not problems:
-        found = itertools.chain.from_iterable(map(experiment.problems, spec.combinations()))
-        problems += dict.fromkeys(f"{path} {sentence}" for path, sentence in found)
+        problems += _few(dict.fromkeys(_problems_together(spec)))
     if problems:
-        raise SpecError(problems)
+        raise SpecError(_few(problems))
     return spec
+
+
+def _problems_together(spec: Spec) -> Iterator[str]:
+    """Say what is wrong with values taken together, of as many combinations as give enough problems to tell."""
+    found: set[str] = set()
+    for task in spec.combinations():
+        try:
+            sentences = [f"{path} {sentence}" for path, sentence in spec.experiment.problems(task)]
+        except (ArithmeticError, MemoryError) as error:
+            sentences = [f"{_largest(spec, task)}: {str(error) or type(error).__name__}."]
+        yield from sentences
+        found.update(sentences)
+        if len(found) > MOST_PROBLEMS:
+            return
+
+
+def _largest(spec: Spec, task: Mapping[str, Any]) -> str:
+    """Name the largest number of a task, which is what a computation can fail at."""
+    sizes = {_path(field): task[field.column] for field in spec.experiment.fields if field.column != REALISATIONS}
+    sizes = {path: value for path, value in sizes.items() if type(value) in (int, float)}
+    path = max(sizes, key=lambda path: abs(sizes[path]), default="experiment")
+    return f"{path} cannot be {_shown(sizes.get(path))}"
+
+
+def _few(problems: Iterable[str]) -> list[str]:
+    """Return as many problems as one reads."""
+    kept = list(itertools.islice(problems, MOST_PROBLEMS + 1))
+    return [*kept[:MOST_PROBLEMS], "There are more problems than these."] if len(kept) > MOST_PROBLEMS else kept
 
 
 def experiments(registry: Registry | None) -> Registry:
@@ -158,14 +201,18 @@ class _RefusedError(ValueError):
         super().__init__(f"{path} {sentence}")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, level: int = 0) -> Any:
     """Return what NumPy and Python callers pass as what TOML would give."""
     if hasattr(value, "tolist"):
         value = value.tolist()
+    if level > MOST_LEVELS:
+        raise SpecError([f"The spec must have at most {MOST_LEVELS} levels of tables and lists in each other."])
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): _plain(entry, level + 1) for key, entry in value.items()}
     if isinstance(value, (list, tuple, range)):
-        return [_plain(entry) for entry in value]
+        if isinstance(value, range) and len(value) > MOST_TASKS:
+            raise SpecError([f"The spec must have at most {MOST_TASKS} values of a field; got {value}."])
+        return [_plain(entry, level + 1) for entry in value]
     return value
 
 
@@ -177,11 +224,15 @@ def _shown(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False, default=str)
     except ValueError:  # such a number inside a list
         text = f"this {type(value).__name__}"
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _meant(word: str, words: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, words, 1)
+    close = difflib.get_close_matches(_cut(word), words, 1)
     return f"; did you mean {close[0]}?" if close else "."
 
 
@@ -198,7 +249,7 @@ def _experiment(given: Mapping[str, Any], registry: Registry, problems: list[str
     if name is None:
         problems.append(f"experiment is missing; it must be {allowed}.")
     elif not isinstance(name, str) or name not in registry:
-        problems.append(f"experiment must be {allowed}; got {_shown(name)}{_meant(str(name), list(registry))}")
+        problems.append(f"experiment must be {allowed}; got {_shown(name)}{_meant(_shown(name), list(registry))}")
     else:
         return registry[name]
     return None
@@ -216,17 +267,17 @@ def _refuse_unknown(given: Mapping[str, Any], fields: Sequence[Field], problems:
     def no_such_key(path: str) -> str:
         key = path.rpartition(".")[2]
         elsewhere = [known for known in paths if known.rpartition(".")[2] == key]  # right key, wrong section
-        return f"{path} is no key of this experiment{_meant(elsewhere[0] if elsewhere else path, meant)}"
+        return f"{_cut(path)} is no key of this experiment{_meant(elsewhere[0] if elsewhere else path, meant)}"
 
     for name, section in given.items():
-        if name in ("experiment", "seed"):
+        if name in ("experiment", "seed") or len(problems) > MOST_PROBLEMS:
             continue
         if name in sections and not isinstance(section, dict):
             problems.append(f"{name} must be a section, [{name}]; got {_shown(section)}.")
         elif name in sections:
-            problems += [no_such_key(f"{name}.{key}") for key in section if f"{name}.{key}" not in paths]
+            problems += _few(no_such_key(f"{name}.{key}") for key in section if f"{name}.{key}" not in paths)
         elif isinstance(section, dict):
-            problems.append(f"{name} is no section of this experiment{_meant(name, sections)}")
+            problems.append(f"{_cut(name)} is no section of this experiment{_meant(name, sections)}")
         else:
             problems.append(no_such_key(name))
 
@@ -258,8 +309,8 @@ def _stop(given: dict[str, Any], experiment: Experiment, problems: list[str]) ->
     else:
         paths = [f"{path}.{key}" for key in _STOP_FIELDS]
         problems += [
-            f"{path}.{key} is no key of a rule{_meant(f'{path}.{key}', paths)}"
-            for key in sorted(table.keys() - _STOP_FIELDS)
+            f"{path}.{_cut(key)} is no key of a rule{_meant(f'{path}.{key}', paths)}"
+            for key in sorted(table.keys() - _STOP_FIELDS)[:MOST_PROBLEMS]
         ]
         if table.get("half_width") is None and table.get("failures") is None:
             problems.append(f"{path} must have half_width or failures, or both.")
@@ -314,14 +365,20 @@ def _values(field: Field, given: Mapping[str, Any], problems: list[str]) -> tupl
         problems.append(str(problem))
         return ()
     values: list[Any] = []
+    wrong = len(problems)
     for item in items:
         try:
             values += [_completed(field, path, value) for value in _PARSERS[field.kind](field, path, item)]
+            if len(values) > MOST_TASKS:
+                raise _RefusedError(path, f"must have at most {MOST_TASKS} values; got more.")
         except _RefusedError as problem:
             problems.append(str(problem))
+        if len(problems) > wrong + MOST_PROBLEMS or len(values) > MOST_TASKS:
+            return ()
     times = Counter(json.dumps(value, sort_keys=True) for value in values)
     twice = [(value, count) for value, count in times.items() if count > 1]
-    problems += [f"{path} must have every value once; got {value} {count} times." for value, count in twice]
+    told = twice[: MOST_PROBLEMS + 1]
+    problems += [f"{path} must have every value once; got {_cut(value)} {count} times." for value, count in told]
     return tuple(values)
 
 
@@ -425,8 +482,10 @@ def _parse_table(field: Field, path: str, value: Any) -> list[Any]:
         raise _RefusedError(f"{path}.name", f"is missing; {path} must be {_allowed(field)}.")
     parameters = [("name", _parse_str(field, path, table["name"]))]
     for key in sorted(table.keys() - {"name"}):
-        place = f"{path}.{key}"
+        place = f"{path}.{_cut(key)}"
         parameters.append((key, [_number(place, item, float) for item in _spread(field, place, table[key], float)]))
+        if math.prod(len(choices) for _, choices in parameters) > MOST_TASKS:
+            raise _RefusedError(path, f"must multiply into at most {MOST_TASKS} values; got more.")
     names, values = zip(*parameters, strict=True)
     return [dict(zip(names, choice, strict=True)) for choice in itertools.product(*values)]
 

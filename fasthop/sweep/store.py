@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import hashlib
 import json
 import os
-import re
+import secrets
 import shutil
 import signal
+import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
+from fasthop.files import exchange, read_file, replace_file, sync_folder, write_new
 from fasthop.sweep.agenda import Result
-from fasthop.sweep.columns import FOOTER, parquet_bytes
-from fasthop.sweep.errors import FolderError
+from fasthop.sweep.columns import FOOTER, VERSIONS, file_name, is_file_name, parquet_bytes
+from fasthop.sweep.errors import FolderError, SpecError
+from fasthop.sweep.index import Held
 from fasthop.sweep.machine import machine
-from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, TaskPlan
+from fasthop.sweep.plan import TaskPlan
 from fasthop.sweep.spec import REALISATIONS, Registry, Spec, spec_from_mapping
 
 try:
@@ -34,44 +38,80 @@ except ImportError:  # Windows: nothing keeps a second process out
 FLUSH_SECONDS = 5.0
 FLUSH_ROWS = 100_000
 
-_VERSIONS = {"schema_version": SCHEMA_VERSION, "stream_version": STREAM_VERSION, "kernel_version": KERNEL_VERSION}
-_KEYS = {"spec", "source", "tasks", "runs"}
-_MANIFEST, _TABLES, _PARTIAL, _LOCK = "manifest.json", "tables", "partial", "lock"
+_MANIFEST, _TABLES, _PARTIAL, _OLD, _LOCK = "manifest.json", "tables", "partial", "old", "lock"
 
-#: First chunk, last chunk, and the digest of the content.
-_NAME = re.compile(r"rows-\d{7,}-\d{7,}-([0-9a-f]{12})\.parquet")
+Used = TypeVar("Used")
+
+
+class Failure(NamedTuple):
+    """A realisation that has no rows because its computation failed."""
+
+    task_id: str
+    realisation: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"realisation {self.realisation} of the task {self.task_id} failed: {self.reason}"
+
+
+def named(folder: str | Path) -> Path:
+    """Return the path of a folder; an empty one, which would be the current folder, is a slip."""
+    if not os.fspath(folder):
+        raise FolderError("a folder must have a name; got an empty text. The current one is a dot.")
+    return Path(folder)
 
 
 # --- a folder, read -------------------------------------------------------------------------------------------------
 
 
 def table_files(folder: Path) -> list[Path]:
-    """List the Parquet files of a sweep, sorted by name.
-
-    Raises
-    ------
-    FolderError
-        Where a rewriting was interrupted between its two last steps: all rows are there, but not in their place.
-    """
-    if _rewritten(folder):
-        raise FolderError(f"{folder} was left half compacted: run fasthop compact {folder} to finish that.")
-    return sorted((folder / _TABLES).glob("*.parquet"))
+    """List the Parquet files of a sweep, sorted by name: all of one moment, also while another process writes."""
+    return [path for path in _listed(folder) if path.suffix == ".parquet"]
 
 
 def other_files(folder: Path) -> list[Path]:
     """List what lies in `tables/` and is no Parquet file."""
-    return sorted(path for path in (folder / _TABLES).iterdir() if path.suffix != ".parquet")
+    return [path for path in _listed(folder) if path.suffix != ".parquet"]
 
 
-def file_name(first: int, last: int, data: bytes | memoryview) -> str:
-    """Name a file by its chunks and its content: no file can take the place of another with other rows."""
-    return f"rows-{first:07d}-{last:07d}-{hashlib.sha256(data).hexdigest()[:12]}.parquet"
+def using_files(folders: Sequence[Path], use: Callable[[list[Path]], Used]) -> Used:
+    """Return use(files of the folders), asked again where one of them went meanwhile into another file."""
+    while True:
+        paths = [path for folder in folders for path in table_files(folder)]
+        try:
+            return use(paths)
+        except FileNotFoundError as error:
+            gone = Path(str(error.filename))
+            if gone not in paths:
+                raise
+            if gone.is_symlink():
+                raise FolderError(f"{gone} is a link to a file that is not there.") from None
 
 
-def name_fits(path: Path) -> bool:
-    """Say whether a file has the content that its name promises."""
-    match = _NAME.fullmatch(path.name)
-    return match is not None and hashlib.sha256(path.read_bytes()).hexdigest().startswith(match[1])
+def _listed(folder: Path) -> list[Path]:
+    """List what lies in `tables/`; a rewriting that has no single step to end with has all rows in `partial/` first."""
+    while True:
+        tables = folder / _TABLES
+        before = _identity(tables)
+        place = tables if before else folder / _PARTIAL / _TABLES
+        there = _identity(place)
+        try:
+            found = sorted(place.iterdir())
+        except FileNotFoundError:
+            found = []
+        except OSError as error:
+            raise FolderError(f"{place} cannot be read: {error.strerror}.") from None
+        # A folder that was replaced may have been half deleted while it was listed.
+        if (before, there) == (_identity(tables), _identity(place)):
+            return found
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -80,34 +120,109 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises
     ------
     FolderError
-        Where it holds no sweep, or one of another version of the tables.
+        Where it holds no sweep, one of another version of the tables, or a manifest that was changed.
     """
     path = folder / _MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        versions = {name: manifest[name] for name in _VERSIONS}
-        complete = manifest.keys() >= _KEYS and manifest["spec"].keys() >= {"experiment", "seed"}
+        data = read_file(path)
     except (FileNotFoundError, NotADirectoryError):
         raise FolderError(f"{folder} holds no sweep: there is no {path}.") from None
     except OSError as error:
-        raise FolderError(f"{folder} cannot be read: {error.strerror}.") from None
-    except (AttributeError, KeyError, TypeError, ValueError):
+        raise FolderError(f"{path} cannot be read: {error.strerror}.") from None
+    try:
+        manifest = json.loads(data)
+        versions = {name: manifest[name] for name in VERSIONS}
+        complete = all(type(number) is int for number in versions.values())
+    except (KeyError, RecursionError, TypeError, ValueError):
         complete = False
-    if not complete:
-        raise FolderError(f"{folder} holds no sweep: {path} is not a manifest of fasthop.")
-    if versions != _VERSIONS:
+    if complete and versions != VERSIONS:
         there, here = (
             ", ".join(f"{name.removesuffix('_version')} {number}" for name, number in some.items())
-            for some in (versions, _VERSIONS)
+            for some in (versions, VERSIONS)
         )
         raise FolderError(f"{folder} holds a sweep of another version: {there}; this fasthop has {here}.")
+    if not complete or data != _signed(data.rpartition(_SIGNATURE)[0]) or not _is_manifest(manifest):
+        raise FolderError(
+            f"{folder} holds no sweep: {path} is not a manifest of fasthop, or was changed; to save its rows run its "
+            f"spec in a new folder, copy {folder / _TABLES}/*.parquet into the tables there, and run again."
+        )
     return dict(manifest)
 
 
+#: Stands before the digest of all that stands before it.
+_SIGNATURE = b',\n"digest": "'
+
+
+def _signed(data: bytes) -> bytes:
+    return data + _SIGNATURE + hashlib.sha256(data).hexdigest().encode() + b'"\n}\n'
+
+
+def _spelled(manifest: Mapping[str, Any]) -> bytes:
+    """Spell a manifest as JSON with the digest of itself at its end: one line for each entry of a list."""
+
+    def spelled(value: Any) -> str:
+        if isinstance(value, list) and value:
+            return "[\n " + ",\n ".join(json.dumps(entry, ensure_ascii=False) for entry in value) + "\n]"
+        return json.dumps(value, ensure_ascii=False)
+
+    lines = ",\n".join(f"{json.dumps(key)}: {spelled(value)}" for key, value in manifest.items())
+    return _signed(f"{{\n{lines}".encode("utf-8", "backslashreplace"))  # what is no text of a path is JSON's \udcff
+
+
+def _is_manifest(manifest: Mapping[str, Any]) -> bool:
+    """Say whether what readers rely on has the form that `open_store` gives it."""
+    spec, runs, tasks = manifest.get("spec"), manifest.get("runs"), manifest.get("tasks")
+    return (
+        isinstance(manifest.get("source"), str)
+        and isinstance(spec, dict)
+        and isinstance(spec.get("experiment"), str)
+        and type(spec.get("seed")) is int
+        and 0 <= spec["seed"] < 2**64
+        and all(isinstance(section, dict) for name, section in spec.items() if name not in ("experiment", "seed"))
+        and isinstance(tasks, list)
+        and all(isinstance(task, str) for task in tasks)
+        and isinstance(runs, list)
+        and all(isinstance(run, dict) for run in runs)
+        and all(isinstance(run.get(key), str) for run in runs for key in ("command", "started", "host"))
+        and all(type(run.get(key)) in (int, float) for run in runs for key in ("seconds", "chunks", "rows"))
+        and isinstance(manifest.get("derived"), dict)
+        and isinstance(manifest.get("failed"), list)
+        and all(isinstance(one, list) and list(map(type, one)) == [str, int, str] for one in manifest["failed"])
+    )
+
+
 def read_spec(folder: Path, registry: Registry | None = None) -> Spec:
-    """Return the spec that a folder holds a sweep of; errors as `read_manifest` and `spec_from_mapping`."""
+    """Return the spec that a folder holds a sweep of; errors as `read_manifest`."""
     manifest = read_manifest(folder)
-    return spec_from_mapping(manifest["spec"], registry, manifest["source"])
+    try:
+        return spec_from_mapping(manifest["spec"], registry, manifest["source"])
+    except SpecError as error:
+        raise FolderError(f"{folder} holds a sweep that this fasthop cannot run: {error.problems[0]}") from None
+
+
+def outstanding(failures: Iterable[Sequence[Any]], there: Mapping[str, Held], realisations: int) -> list[Failure]:
+    """Return the failures of so many realisations that have no rows by now, each once: in the manifest they may have.
+
+    Parameters
+    ----------
+    failures : iterable of (str, int, str)
+    there : mapping of str to Held
+    realisations : int
+    """
+    last = {(task_id, realisation): reason for task_id, realisation, reason in failures}
+    return [
+        Failure(task_id, realisation, reason)
+        for (task_id, realisation), reason in sorted(last.items())
+        if realisation < realisations and (task_id not in there or realisation not in there[task_id].realisations)
+    ]
+
+
+def by_task(failures: Iterable[Failure]) -> dict[str, set[int]]:
+    """Return the realisations of failures by task id."""
+    found: dict[str, set[int]] = {}
+    for one in failures:
+        found.setdefault(one.task_id, set()).add(one.realisation)
+    return found
 
 
 def check_folder(folder: Path, spec: Spec) -> dict[str, Any] | None:
@@ -124,7 +239,10 @@ def check_folder(folder: Path, spec: Spec) -> dict[str, Any] | None:
         return None
     if not (folder / _MANIFEST).exists():
         # A run that was killed before it wrote its manifest leaves these, and no tables.
-        strangers = sorted({entry.name for entry in folder.iterdir()} - {_LOCK, _PARTIAL, _TABLES})
+        try:
+            strangers = sorted({entry.name for entry in folder.iterdir()} - {_LOCK, _PARTIAL, _TABLES})
+        except OSError as error:
+            raise FolderError(f"{folder} cannot be read: {error.strerror}.") from None
         strangers += [path.name for path in table_files(folder)]
         if strangers:
             raise FolderError(f"{folder} is not empty and holds no sweep: it has {strangers[0]} and no {_MANIFEST}.")
@@ -178,26 +296,28 @@ def open_store(
     check_folder(folder, spec)  # before anything is made
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / _LOCK, "ab")  # noqa: SIM115 (closed below, where its errors are not those of opening)
+        lock = _Lock(folder)
     except OSError as error:
         raise FolderError(f"{folder} cannot hold a sweep: {error.strerror}.") from None
-    with handle:
-        _lock(handle, folder)
+    with lock:
         before = check_folder(folder, spec)  # again: it may have been filled before it was locked
-        if _rewritten(folder):
-            os.rename(folder / _PARTIAL / _TABLES, folder / _TABLES)
-        (folder / _TABLES).mkdir(exist_ok=True)
-        shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
+        try:
+            _tidy(folder)
+        except OSError as error:
+            raise FolderError(f"{folder} cannot hold a sweep: {error.strerror}.") from None
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         entry = {"command": command, "started": started, **machine(), **facts}
+        entry |= {} if lock.holds else {"locked": False}
         manifest = {
-            **_VERSIONS,
+            **VERSIONS,
             "spec": spec.to_mapping(),
             "source": spec.source,
             "tasks": [task.task_id for task in tasks],
+            "derived": before["derived"] if before else {},  # digests of what was made of the rows
+            "failed": before["failed"] if before else [],
             "runs": [*(before["runs"] if before else []), entry],
         }
-        store = Store(folder, spec, manifest)
+        store = Store(folder, spec, manifest, lock)
         store.note()
         try:
             yield store
@@ -208,44 +328,115 @@ def open_store(
             store.note(ended="done")
 
 
-def _rewritten(folder: Path) -> bool:
-    """Say whether new tables are whole and the old ones away: what `Store.rewrite` does between two renames."""
-    return not (folder / _TABLES).exists() and (folder / _PARTIAL / _TABLES).exists()
+class _Lock:
+    """A lock on an open file, not on its existence: whatever ends the process ends the lock.
 
+    Attributes
+    ----------
+    holds : bool
+        Whether it keeps others out: some network disks refuse to lock, some only pretend to.
+    """
 
-def _lock(handle: BinaryIO, folder: Path) -> None:
-    """Lock the open file, not its existence: whatever ends the process ends the lock."""
-    if fcntl is not None:
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._path = folder, folder / _LOCK
+        _refuse_link(self._path)
+        self._handle = self._opened()
+        try:
+            if not stat.S_ISREG(os.fstat(self._handle).st_mode):
+                raise FolderError(f"{self._path} is no plain file: fasthop did not make it.")
+            self.holds = self._taken(self._handle)
+            if self.holds is None:
+                raise FolderError(f"{folder} is in use: another process is running a sweep in it.")
+            if self.holds:
+                second = self._opened()
+                self.holds = self._taken(second) is None
+                os.close(second)
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def _opened(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        return os.open(self._path, flags, 0o666)
+
+    def _taken(self, handle: int) -> bool | None:
+        """Lock an open file: True where that is done, None where another one has it, False where there are no locks."""
+        if fcntl is None:
+            return False
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FolderError(f"{folder} is in use: another process is running a sweep in it.") from None
+            return None
+        except OSError as error:
+            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL):
+                return False
+            raise
+        return True
+
+    def check(self) -> None:
+        """Refuse to write where the folder was moved and another has its name."""
+        own = os.fstat(self._handle)
+        if _identity(self._path) != (own.st_dev, own.st_ino):
+            raise FolderError(
+                f"{self._folder} was moved or replaced while its sweep ran: nothing more is written to it."
+            )
+
+    def __enter__(self) -> _Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)
 
 
-@contextmanager
-def replacing(folder: Path, target: Path) -> Iterator[Path]:
-    """Give the path of a file to write, which then takes the place of `target` at once, or never."""
-    (folder / _PARTIAL).mkdir(exist_ok=True)
-    partial = folder / _PARTIAL / target.name
-    try:
-        yield partial
-        _sync(partial)
-        os.replace(partial, target)
-        _sync(target.parent)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(target)) from error
-    finally:
-        partial.unlink(missing_ok=True)
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise FolderError(f"{path} is a link: fasthop writes only to what lies in the folder itself.")
 
 
-def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():  # where a folder cannot be opened
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _tidy(folder: Path) -> None:
+    """Make the folders that a sweep has, and finish or drop what a process has left that was killed."""
+    tables, partial = folder / _TABLES, folder / _PARTIAL
+    _refuse_link(tables)
+    _refuse_link(partial)
+    if not tables.exists() and (partial / _TABLES).exists():  # between the two last steps of `_switch`
+        os.rename(partial / _TABLES, tables)
+    tables.mkdir(exist_ok=True)
+    partial.mkdir(exist_ok=True)
+    for name in (_TABLES, _OLD):
+        if (partial / name).is_dir():
+            _put_away(partial / name, tables, None)
+    for path in partial.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _switch(new: Path, tables: Path) -> Path:
+    """Let new tables take the place of the old ones at once, where the system can; return where the old ones are now.
+
+    Elsewhere in two steps, never both sets in one folder, where readers would count rows twice: in between, `_listed`
+    finds the new ones where they are.
+    """
+    if exchange(new, tables):
+        return new
+    old = new.with_name(_OLD)
+    os.rename(tables, old)
+    os.rename(new, tables)
+    return old
+
+
+def _put_away(old: Path, tables: Path, known: set[str] | None) -> None:
+    """Remove tables whose rows are elsewhere by now; what others have put beside them stays.
+
+    `known` are the names of the files that were read; without it they are told by the form of their names.
+    """
+    for path in old.iterdir():
+        if path.name in known if known is not None else is_file_name(path.name):
+            path.unlink()
+        elif not os.path.lexists(tables / path.name):
+            os.rename(path, tables / path.name)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
@@ -264,6 +455,21 @@ def _uninterrupted() -> Iterator[None]:
             signal.raise_signal(seen[0])
 
 
+def put(folder: Path, name: str, content: bytes | memoryview) -> None:
+    """Put a file into the folder of a sweep, in the place of what has its name, at once or never."""
+    partial, target = folder / _PARTIAL, folder / name
+    while True:
+        _refuse_link(partial)
+        try:
+            partial.mkdir(exist_ok=True)
+            return replace_file(target, content, partial / f"{target.name}.{secrets.token_hex(4)}")
+        except FileNotFoundError:  # another process has begun to write there, and has tidied up
+            if not folder.exists():
+                raise
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), str(target)) from error
+
+
 class Store:
     """The rows of a sweep on their way to the disk.
 
@@ -273,18 +479,41 @@ class Store:
         What has been added.
     """
 
-    def __init__(self, folder: Path, spec: Spec, manifest: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, spec: Spec, manifest: dict[str, Any], lock: _Lock) -> None:
         self.chunks = self.rows = 0
-        self._folder, self._spec, self._manifest = folder, spec, manifest
+        self._folder, self._spec, self._manifest, self._lock = folder, spec, manifest, lock
         self._entry: dict[str, Any] = manifest["runs"][-1]
         self._pending: list[tuple[int, pa.Table]] = []
         self._waiting = 0
+        self._failed = {(task_id, realisation): reason for task_id, realisation, reason in manifest["failed"]}
+        self._names = self._table_names()
         self._began = self._flushed = time.monotonic()
+
+    @property
+    def notes(self) -> list[str]:
+        """What should be known of the folder."""
+        if self._lock.holds:
+            return []
+        return [f"{self._folder} is on a disk that cannot lock: no other process may write to it at the same time."]
+
+    def _table_names(self) -> set[str]:
+        return {path.name for path in table_files(self._folder)}
+
+    def _check(self) -> None:
+        """Refuse to write where the folder is another one's by now."""
+        self._lock.check()
+        if not self._lock.holds and (strange := self._table_names() - self._names):
+            raise FolderError(f"{self._folder} is in use: another process has written {min(strange)} meanwhile.")
 
     def add(self, result: Result) -> None:
         """Take what was computed for a chunk; write a file when one is due."""
         with _uninterrupted():
-            self._pending.append((result.chunk.number, result.table))
+            if result.failed or self._failed:
+                for realisation in result.chunk.realisations:
+                    self._failed.pop((result.chunk.task.task_id, realisation), None)
+                self._failed |= {(result.chunk.task.task_id, one): reason for one, reason in result.failed.items()}
+            if result.table.num_rows:
+                self._pending.append((result.chunk.number, result.table))
             self._waiting += result.table.num_rows
             self.chunks += 1
             self.rows += result.table.num_rows
@@ -297,52 +526,80 @@ class Store:
     def note(self, **facts: Any) -> None:
         """Write what has been added since the last time to one new file, and to the manifest what was done by now."""
         with _uninterrupted():
+            self._check()
             if self._pending:
                 numbers, tables = zip(*self._pending, strict=True)
                 data = self._bytes(pa.concat_tables(tables))
                 name = file_name(min(numbers), max(numbers), data)
-                with replacing(self._folder, self._folder / _TABLES / name) as partial:
-                    partial.write_bytes(data)
+                put(self._folder, f"{_TABLES}/{name}", data)
+                self._names.add(name)
                 self._pending.clear()
                 self._waiting = 0
             self._flushed = time.monotonic()
             seconds = round(self._flushed - self._began, 3)
             self._entry |= {"seconds": seconds, "chunks": self.chunks, "rows": self.rows, **facts}
-            with replacing(self._folder, self._folder / _MANIFEST) as partial:
-                partial.write_text(json.dumps(self._manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            self._manifest["failed"] = [[*which, reason] for which, reason in self._failed.items()]
+            put(self._folder, _MANIFEST, _spelled(self._manifest))
+
+    @property
+    def derived(self) -> dict[str, str]:
+        """Digests of what was made of the rows, by file, and what it was made of: kept in the manifest."""
+        return dict(self._manifest["derived"])
+
+    @derived.setter
+    def derived(self, digests: Mapping[str, str]) -> None:
+        self._manifest["derived"] = dict(digests)
+        self.note()
+
+    @property
+    def failed(self) -> list[Failure]:
+        """The realisations that have failed, and not succeeded since."""
+        return [Failure(*which, reason) for which, reason in self._failed.items()]
+
+    @failed.setter
+    def failed(self, failures: Iterable[Failure]) -> None:
+        self._failed = {(task_id, realisation): reason for task_id, realisation, reason in failures}
 
     def inherit(self, runs: Sequence[Mapping[str, Any]]) -> None:
         """Put the runs of other folders before those of this one, each once."""
         own = self._manifest["runs"]
         self._manifest["runs"] = [*(run for run in runs if run not in own), *own]
 
-    def rewrite(self, pieces: Iterable[tuple[int, int, pa.Table]]) -> None:
-        """Put new files in the place of all that are there, at once.
+    def rewrite(self, pieces: Iterable[tuple[int, int, pa.Table]], replaced: Iterable[Path]) -> None:
+        """Put new files in the place of those that were read, at once; what else lies beside them stays.
 
         Parameters
         ----------
         pieces : iterable of (int, int, Table)
             First and last chunk of each file, and its rows.
+        replaced : iterable of Path
+            The files that were read.
         """
-        new = self._folder / _PARTIAL / _TABLES
-        new.mkdir(parents=True)
+        tables, new = self._folder / _TABLES, self._folder / _PARTIAL / _TABLES
+        new.mkdir()
+        rows = 0
         try:
             for first, last, table in pieces:
                 data = self._bytes(table)
-                path = new / file_name(first, last, data)
-                path.write_bytes(data)
-                _sync(path)
-                self.rows += table.num_rows
-        except OSError as error:
-            shutil.rmtree(new)  # the disk may be full
-            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-        _sync(new)
+                self._write(new / file_name(first, last, data), data)
+                rows += table.num_rows
+            sync_folder(new)
+            self._check()
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)  # the disk may be full
+            raise
         with _uninterrupted():
-            # Never both sets in one folder, where readers would count rows twice; `_rewritten` sees a crash between.
-            os.rename(self._folder / _TABLES, self._folder / _PARTIAL / "old")
-            os.rename(new, self._folder / _TABLES)
-            _sync(self._folder)
-            shutil.rmtree(self._folder / _PARTIAL / "old")
+            old = _switch(new, tables)
+            sync_folder(self._folder)
+            _put_away(old, tables, {path.name for path in replaced if path.parent == tables})
+            self._names = self._table_names()
+        self.rows += rows
+
+    def _write(self, path: Path, data: memoryview) -> None:
+        try:
+            write_new(path, data)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
     def _bytes(self, table: pa.Table) -> memoryview:
         footer = {FOOTER: json.dumps(self._spec.to_mapping())}

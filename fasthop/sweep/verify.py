@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 from fasthop.sweep.agenda import Agenda
-from fasthop.sweep.columns import FOOTER, IDENTITY, make_table, read_table, starts_of_runs, table_schema
+from fasthop.sweep.attempt import as_result, attempt
+from fasthop.sweep.columns import FOOTER, read_table, starts_of_runs, table_schema
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.index import Index, held, index_files
-from fasthop.sweep.machine import instruction_set
+from fasthop.sweep.machine import instruction_set, machine
 from fasthop.sweep.merge import gather, same_bits
-from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, Chunk, TaskPlan, plan_tasks
+from fasthop.sweep.plan import Chunk, TaskPlan, plan_tasks
 from fasthop.sweep.spec import Registry, Spec
-from fasthop.sweep.store import name_fits, other_files, read_manifest, read_spec, spec_difference, table_files
+from fasthop.sweep.store import (
+    Failure,
+    by_task,
+    named,
+    other_files,
+    outstanding,
+    read_manifest,
+    read_spec,
+    spec_difference,
+    using_files,
+)
+from fasthop.sweep.summary import damaged
+
+#: Failed realisations that are named one by one.
+_LISTED = 20
 
 
 class VerifyReport(NamedTuple):
@@ -63,62 +79,55 @@ def verify(folder: str | Path, sample: int = 3, seed: int = 0, registry: Registr
     FolderError
         Where the folder holds no sweep at all.
     """
-    folder = Path(folder)
-    spec = read_spec(folder, registry)
-    tasks, paths = plan_tasks(spec), table_files(folder)
+    folder = named(folder)
+    spec, manifest = read_spec(folder, registry), read_manifest(folder)
+    tasks = plan_tasks(spec)
     problems = [f"{path} is no file of this sweep." for path in other_files(folder)]
-    if read_manifest(folder)["tasks"] != [task.task_id for task in tasks]:
+    if manifest["tasks"] != [task.task_id for task in tasks]:
         problems.append(f"{folder / 'manifest.json'} has other task ids than its spec gives.")
-    sound = []
-    for path in paths:
-        found = list(_file_problems(path, spec, tasks))
-        problems += found
-        if not found:
-            sound.append(path)
-    index = index_files(sound, tasks, spec.experiment)
-    problems += [*_duplicates(index, tasks), *_gaps(index, spec, tasks)]
-    chunks, foreign = _sample(index, spec, tasks, sample, seed)
-    for chunk, entries in chunks:
-        columns = spec.experiment.rows(chunk.task.parameters, chunk.realisations, spec.seed)
-        again = make_table(spec, chunk.task, chunk.realisations, columns, instruction_set())
-        if not same_bits(gather(index, entries, spec), again):
+    problems += damaged(folder, spec.experiment, manifest["derived"])
+
+    def look(paths: list[Path]) -> tuple[int, list[str], Index, list[tuple[Chunk, pa.Table]], int]:
+        found = {path: list(_file_problems(path, spec, tasks)) for path in paths}
+        index = index_files([path for path in paths if not found[path]], tasks, spec)
+        chosen, foreign = _sample(index, spec, tasks, sample, seed)
+        pieces = [(chunk, gather(index, entries, spec)) for chunk, entries in chosen]
+        return len(paths), list(itertools.chain.from_iterable(found.values())), index, pieces, foreign
+
+    count, found, index, pieces, foreign = using_files([folder], look)
+    failed = outstanding(manifest["failed"], held(index, tasks), spec.realisations)
+    problems += [*found, *_duplicates(index, tasks), *_gaps(index, spec, tasks, failed)]
+    problems += [f"{one}; run again to try it again." for one in failed[:_LISTED]]
+    if len(failed) > _LISTED:
+        problems.append(f"{len(failed) - _LISTED} more realisations failed.")
+    for chunk, there in pieces:
+        again = attempt(spec.experiment.rows, chunk.task.parameters, chunk.realisations, spec.seed)
+        if not same_bits(there, as_result(spec, chunk, again, 0.0, machine()).table):
             problems.append(f"the chunk {chunk.id} has other rows than computing it again gives.")
     return VerifyReport(
-        folder, len(paths), int(index.rows.sum()), len(chunks), tuple(problems), tuple(_notes(index, foreign))
+        folder, count, int(index.rows.sum()), len(pieces), tuple(problems), tuple(_notes(index, foreign))
     )
 
 
 def _file_problems(path: Path, spec: Spec, tasks: Sequence[TaskPlan]) -> Iterator[str]:
     """Say the first thing that is wrong with a file."""
-    if not name_fits(path):
-        yield f"{path} is not what its name says: it was truncated, changed or renamed, or is no file of a sweep."
-        return
     try:
-        index = index_files([path], tasks, spec.experiment)
-        footer = pq.read_schema(path).metadata or {}
-        there = json.loads(footer[FOOTER])
+        table = read_table(path, table_schema(spec.experiment), spec.seed)
+        index = index_files([path], tasks, spec)
+        there = json.loads(table.schema.metadata[FOOTER])
         difference = spec_difference(there, spec)
     except FolderError as error:
         yield str(error)
         return
-    except (AttributeError, KeyError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         yield f"{path} has no spec in its footer."
         return
     if difference:
         yield f"{path} belongs to another sweep: {difference}."
         return
-    table = read_table(path, table_schema(spec.experiment), IDENTITY.names)
-    due = [SCHEMA_VERSION, STREAM_VERSION, KERNEL_VERSION, spec.seed]
-    for name, value in zip(("schema_version", "stream_version", "kernel_version", "seed"), due, strict=True):
-        found = table[name].unique().to_pylist()
-        if found not in ([value], []):
-            yield f"{path} has {name} {found}, where this sweep has {value}."
-            return
     order = np.lexsort((index.realisation, index.task))
     if len(starts_of_runs(index.task[order], index.realisation[order])) < len(order):
         yield f"{path} has rows of one realisation in two places."
-    elif (index.realisation < 0).any():
-        yield f"{path} has negative realisations."
 
 
 def _duplicates(index: Index, tasks: Sequence[TaskPlan]) -> Iterator[str]:
@@ -133,8 +142,8 @@ def _duplicates(index: Index, tasks: Sequence[TaskPlan]) -> Iterator[str]:
         )
 
 
-def _gaps(index: Index, spec: Spec, tasks: Sequence[TaskPlan]) -> Iterator[str]:
-    agenda = Agenda(spec, tasks, held(index, tasks))
+def _gaps(index: Index, spec: Spec, tasks: Sequence[TaskPlan], failed: Sequence[Failure]) -> Iterator[str]:
+    agenda = Agenda(spec, tasks, held(index, tasks), failed=by_task(failed))
     if first := next(iter(agenda), None):
         most = "at most " if spec.stop else ""
         yield f"chunks lack, {most}{agenda.left}, the first of them {first.id}: run again."

@@ -1,9 +1,10 @@
-"""The two house decorators, and an on-disk cache that cannot return stale code.
+"""The two house decorators, and an on-disk cache that returns neither stale nor damaged code.
 
 Numba keys a cached function by the file it stands in. A kernel that calls another module would therefore go on
 returning old numbers after that module was edited or upgraded. Here every cache entry is named by a digest of its file
 and of all kernel files that this one imports, at any distance, so an entry is found only by exactly the code that made
-it.
+it. The index of a cache has a digest of itself and of every file of code: where bytes were lost or changed nothing of
+them is looked at, and the code is compiled anew.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import contextlib
 import functools
 import glob
 import hashlib
+import itertools
 import os
 import pathlib
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -60,6 +63,47 @@ def digest(path: pathlib.Path) -> str:
     return sha.hexdigest()
 
 
+class _CheckedFiles(IndexDataCacheFile):
+    """Numba's index and files of code, read only where every byte is as it was written."""
+
+    def save(self, key: Any, data: Any) -> None:
+        """Write the code of one overload, then the index with its digest."""
+        overloads, content = self._load_index(), self._dump(data)
+        taken = {name for name, _ in overloads.values()}
+        free = (name for number in itertools.count(1) if (name := self._data_name(number)) not in taken)
+        name = overloads[key][0] if key in overloads else next(free)
+        self._write(self._data_path(name), content)
+        self._save_index(overloads | {key: (name, hashlib.sha256(content).digest())})
+
+    def load(self, key: Any) -> Any:
+        """Return the code of one overload; None where it is not there as it was written."""
+        name, due = self._load_index().get(key, (None, b""))
+        content = b"" if name is None else _content(self._data_path(name))
+        return pickle.loads(content) if hashlib.sha256(content).digest() == due else None
+
+    def _load_index(self) -> dict[Any, tuple[str, bytes]]:
+        content = _content(self._index_path)
+        if hashlib.sha256(content[32:]).digest() != content[:32]:
+            return {}
+        version, stamp, overloads = pickle.loads(content[32:])
+        return dict(overloads) if (version, stamp) == (self._version, self._source_stamp) else {}
+
+    def _save_index(self, overloads: dict[Any, tuple[str, bytes]]) -> None:
+        content = self._dump((self._version, self._source_stamp, overloads))
+        self._write(self._index_path, hashlib.sha256(content).digest() + content)
+
+    def _write(self, path: str, content: bytes) -> None:
+        with self._open_for_write(path) as handle:
+            handle.write(content)
+
+
+def _content(path: str) -> bytes:
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError:
+        return b""
+
+
 class _SourceKeyedCache(FunctionCache):
     """Numba's function cache with the digest of the sources in its file names."""
 
@@ -68,11 +112,17 @@ class _SourceKeyedCache(FunctionCache):
         made_of = digest(pathlib.Path(py_func.__code__.co_filename))
         base = self._impl.filename_base  # module and name, then a line and the version of Python
         self._name, self._mark = base.rpartition("-")[0], made_of[:16]
-        self._cache_file = IndexDataCacheFile(self._cache_path, f"{base}-{self._mark}", made_of)
+        self._cache_file = _CheckedFiles(self._cache_path, f"{base}-{self._mark}", made_of)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:
+            return None  # whole, but of no use to this numba: a cache is no reason not to start
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        # Numba reads the index, picks a file number and writes both without a lock: two processes that compile two
-        # dtypes at once can end with one dtype's code under the other's name.
+        # Without a lock two processes that compile two dtypes at once would take one name for both, and one of them
+        # would be compiled again.
         try:
             with self._only_writer():
                 super().save_overload(sig, data)
@@ -87,7 +137,8 @@ class _SourceKeyedCache(FunctionCache):
             yield
             return
         with open(os.path.join(self._cache_path, "fasthop.lock"), "w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # a disk without locks: at worst one dtype is compiled once more
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
     def _remove_stale(self) -> None:

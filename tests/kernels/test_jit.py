@@ -149,6 +149,77 @@ def test_code_of_lines_that_moved_is_removed(copy, run_python, tmp_path):
         (copy / "activations.py").write_text("# a line more\n" + text, encoding="utf-8")
 
 
+# --- bytes that were lost or changed --------------------------------------------------------------------------------
+
+DAMAGED = """
+import pathlib, random, sys
+from fasthop_kernels import jit
+import tiny
+folder, chance = pathlib.Path(sys.argv[1]), random.Random(int(sys.argv[2]))
+
+def start():
+    function = jit.kernel(tiny.half)
+    numbers = [function(3.0), function(5)]
+    assert numbers == [1.5, 2.5], numbers
+    return sum(function.stats.cache_misses.values())
+
+assert (start(), start()) == (2, 0)
+files = sorted(path for path in folder.rglob("*.nb[ci]"))
+assert [path.suffix for path in files] == [".nbc", ".nbc", ".nbi"], files
+sound, missed = {path: path.read_bytes() for path in files}, 0
+for number in range(int(sys.argv[3])):
+    victim = files[number % 3]
+    data = bytearray(sound[victim])
+    kind = chance.choice(["flip"] * 6 + ["cut", "empty", "junk", "other", "gone", "folder"])
+    if kind == "flip":
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    elif kind == "cut":
+        del data[chance.randrange(len(data)) :]
+    elif kind == "empty":
+        data.clear()
+    elif kind == "junk":
+        data = chance.randbytes(len(data))
+    elif kind == "other":  # the code of the other dtype
+        data = sound[files[(number + 1) % 3]]
+    victim.unlink()
+    if kind == "folder":
+        victim.mkdir()
+    elif kind != "gone":
+        victim.write_bytes(data)
+    missed = start()
+    assert missed == (2 if victim.suffix == ".nbi" else 1), (kind, victim, missed)
+    if kind == "folder":
+        victim.rmdir()
+        start()
+    assert start() == 0, (kind, victim)  # and what was compiled anew is there as it was
+    for path in files:
+        path.write_bytes(sound[path])
+print("done")
+"""
+
+TINY = """
+def half(x):
+    return x / 2
+"""
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_damaged_code_is_compiled_anew_and_never_run(run_python, tmp_path, seed):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "tiny.py").write_text(TINY, encoding="utf-8")
+    cache = tmp_path / "cache"
+    code = f"import sys; sys.path.insert(0, {str(tmp_path / 'tiny')!r})\n{DAMAGED}"
+    assert run_python(code, cache, seed, 60, NUMBA_CACHE_DIR=cache) == "done\n"
+
+
+def test_code_that_cannot_be_loaded_is_no_reason_not_to_start(monkeypatch):
+    def load_overload(*_):
+        raise RuntimeError("of another LLVM")
+
+    monkeypatch.setattr(FunctionCache, "load_overload", load_overload)
+    assert jit.kernel(lambda x: x + 1)(1) == 2
+
+
 # --- no folder to cache in ------------------------------------------------------------------------------------------
 
 

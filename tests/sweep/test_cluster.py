@@ -69,12 +69,17 @@ def test_two_workers_one_of_them_killed_and_a_rule(local, tmp_path):
     pd.testing.assert_frame_equal(read(tmp_path / "rule"), table(RULE, REGISTRY), check_exact=True)
 
     failing = {"coins": COINS._replace(rows=broken_rows)}
-    with pytest.raises(ZeroDivisionError):
-        run(SPEC, tmp_path / "bug", registry=failing, dask=local.scheduler_address)
+    report = run(SPEC, tmp_path / "some fail", registry=failing, dask=local.scheduler_address)
+    assert [one.realisation for one in report.failed] == [5, 90] * 2
+    assert {one.reason for one in report.failed} == {"ZeroDivisionError: division by zero (test_cluster.py:81)"}
+    assert run(SPEC, tmp_path / "some fail", registry=REGISTRY, dask=local.scheduler_address).chunks == 4
+    pd.testing.assert_frame_equal(read(tmp_path / "some fail"), table(SPEC, REGISTRY), check_exact=True)
 
 
 def broken_rows(task, realisations, seed):
-    return 1 / 0
+    if {5, 90} & set(realisations):
+        raise ZeroDivisionError("division by zero")
+    return COINS.rows(task, realisations, seed)
 
 
 def test_scheduler_that_is_not_there_makes_no_rows(tmp_path, capsys, monkeypatch):

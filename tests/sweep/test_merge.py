@@ -110,8 +110,7 @@ def test_compact_leaves_the_rows_and_few_files(tmp_path, monkeypatch):
 def test_compact_killed_between_its_last_steps_loses_and_doubles_nothing(tmp_path, whole):
     expected = digest(whole)
     (whole / "tables").rename(whole / "partial" / "tables")
-    with pytest.raises(FolderError, match=r"left half compacted: run fasthop compact "):
-        read(whole)
+    pd.testing.assert_frame_equal(read(whole), table(SPEC, REGISTRY), check_exact=True)  # nobody waits for the next
     compact(whole)
     assert digest(whole) == expected
     (whole / "tables").rename(whole / "partial" / "tables")
@@ -126,7 +125,7 @@ def test_compact_that_fails_changes_nothing(whole, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pathlib.Path.write_bytes", full)
+        patch.setattr(store, "write_new", full)
         with pytest.raises(OSError, match="No space left"):
             compact(whole)
     assert digest(whole) == expected

@@ -296,7 +296,7 @@ def test_rows_of_another_sweep_are_not_read(tmp_path):
     run({**spec(), "seed": 8}, tmp_path / "b", registry=REGISTRY)
     for path in store.table_files(tmp_path / "b"):
         (tmp_path / "a" / "tables" / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(FolderError, match=r"holds rows of the task '[0-9a-f]{16}', which is not in its sweep"):
+    with pytest.raises(FolderError, match=r"has seed \[8\], where this sweep has 7\."):
         read(tmp_path / "a")
 
 
@@ -313,7 +313,7 @@ def test_unknown_experiment_has_rows_but_no_summary(tmp_path):
 def realisations_in(out):
     """How many realisations of all tasks lie in a folder."""
     spec_ = spec_from_text(TOML, REGISTRY)
-    there = held(index_files(store.table_files(out), plan_tasks(spec_), COINS), plan_tasks(spec_))
+    there = held(index_files(store.table_files(out), plan_tasks(spec_), spec_), plan_tasks(spec_))
     return sum(len(one.realisations) for one in there.values())
 
 

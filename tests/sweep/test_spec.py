@@ -134,7 +134,7 @@ def test_name_is_short_for_its_table():
         ({"bias": {"from": 0, "to": 1, "by": -0.1}}, "coin.bias.by must be above 0; got -0.1."),
         ({"bias": {"from": 1, "to": 0, "by": 0.1}}, "coin.bias.to must be at least 1.0, the start; got 0.0."),
         ({"bias": {"from": 0, "to": math.inf, "by": 1}}, "coin.bias.to must be a finite number; got Infinity."),
-        ({"bias": {"from": 0, "to": 1, "by": 1e-300}}, "coin.bias must have at most 1000000 values;"),
+        ({"bias": {"from": 0, "to": 1, "by": 1e-300}}, "coin.bias must have at most 100000 values;"),
         ({"sides": {"from": 2, "to": 4, "by": 0.5}}, "coin.sides.by must be a whole number; got 0.5."),
         (
             {"shape": "disk"},
@@ -215,7 +215,7 @@ def test_unknown_experiment(mapping, sentence):
 
 def test_slip_of_the_pen_in_a_product_is_no_plan():
     (problem,) = problems_of(spec(sides=list(range(1, 1001)), bias={"from": 0, "to": 1, "by": 0.0005}))
-    assert problem == "coin.bias × coin.sides must multiply into at most 1000000 tasks; got 2001000."
+    assert problem == "coin.bias × coin.sides must multiply into at most 100000 tasks; got 2001000."
     (problem,) = problems_of(spec(realisations=10**12))
     assert problem.startswith("run.realisations must come to at most 100000000 in all tasks together;")
 

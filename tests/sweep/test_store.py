@@ -1,6 +1,7 @@
 """The folder of a sweep: what is in its files, and which folders are refused."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import fasthop
 from fasthop.sweep import store
 from fasthop.sweep.agenda import Result
-from fasthop.sweep.columns import IDENTITY, make_table
+from fasthop.sweep.columns import IDENTITY, make_table, parquet_bytes
 from fasthop.sweep.errors import FolderError, TableError
 from fasthop.sweep.index import held, index_files
 from fasthop.sweep.machine import instruction_set, machine
@@ -179,7 +180,7 @@ def test_what_was_added_is_kept_when_the_block_fails(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         fill(tmp_path, interrupted())
-    there = held(index_files(store.table_files(tmp_path), TASKS, COINS), TASKS)
+    there = held(index_files(store.table_files(tmp_path), TASKS, SPEC), TASKS)
     assert {name: one.realisations.tolist() for name, one in there.items()} == {TASKS[0].task_id: list(range(10))}
     (entry,) = store.read_manifest(tmp_path)["runs"]
     assert (entry["chunks"], entry["rows"]) == (3, 20)
@@ -225,19 +226,21 @@ def test_left_over_partial_files_are_removed(tmp_path):
     assert not list((tmp_path / "partial").iterdir())
 
 
-def test_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
+def test_file_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypatch):
     target = tmp_path / "target"
     target.write_text("old")
 
-    def write():
-        with store.replacing(tmp_path, target) as partial:
-            partial.write_text("new, but")
-            raise RuntimeError
+    def full(*_):
+        raise OSError(28, "No space left on device")
 
-    with pytest.raises(RuntimeError):
-        write()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match=re.escape(f"[Errno 28] No space left on device: '{target}'")):
+            store.put(tmp_path, "target", b"new, but")
     assert target.read_text() == "old"
     assert not list((tmp_path / "partial").iterdir())
+    store.put(tmp_path, "target", b"new")
+    assert target.read_text() == "new"
 
 
 # --- what an experiment may return ----------------------------------------------------------------------------------
@@ -337,17 +340,22 @@ def test_damaged_file(tmp_path):
     fill(tmp_path, CHUNKS[:1])
     (path,) = store.table_files(tmp_path)
     path.write_bytes(path.read_bytes()[:100])
-    assert refused(tmp_path, SPEC.to_mapping()).startswith(f"{path} is damaged (")
-    with pytest.raises(FolderError, match="is damaged"):
+    assert refused(tmp_path, SPEC.to_mapping()).startswith(f"{path} is not what its name says: it was truncated, ")
+    with pytest.raises(FolderError, match=r"is not what its name says.*; move it away and run again to compute"):
         read(tmp_path, registry=REGISTRY)
 
 
 def test_file_of_another_origin(tmp_path):
     fill(tmp_path, CHUNKS[:1])
-    pq.write_table(pa.table({"task_id": ["x"], "realisation": [1]}), tmp_path / "tables" / "strange.parquet")
-    assert "strange.parquet has other columns than this sweep" in refused(tmp_path, SPEC.to_mapping())
+    data = parquet_bytes(pa.table({"task_id": ["x"], "realisation": [1]}))
+    strange = tmp_path / "tables" / store.file_name(0, 0, data)
+    strange.write_bytes(data)
+    assert f"{strange} has other columns than this sweep" in refused(tmp_path, SPEC.to_mapping())
     with pytest.raises(FolderError, match="has other columns"):
         read(tmp_path, registry=REGISTRY)
+    strange.unlink()
+    strange.with_name("strange.parquet").write_bytes(data)
+    assert "strange.parquet is not what its name says" in refused(tmp_path, SPEC.to_mapping())
 
 
 def test_folder_that_not_even_root_can_make():
