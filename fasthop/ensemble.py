@@ -313,7 +313,8 @@ def default_step(memory: Memory, method: str = "rk4") -> np.ndarray:
     """Return the step that `settle` takes by default, shape () or (K,).
 
     Half of limit/(1 − λ), with λ ≤ 0 a lower bound on the eigenvalues of the Jacobian W Λ and the limit of the method
-    on the real axis (2 for Euler, 2.785 for RK4). For symmetric W, λ is λ_min(W) max Λ; otherwise −‖W‖ max Λ.
+    on the real axis (2 for Euler, 2.785 for RK4), rounded down to ten bits. For symmetric W, λ is λ_min(W) max Λ;
+    otherwise −‖W‖ max Λ.
     """
     limit = METHODS[checks.one_of("method", method, METHODS)].limit
     rate = memory.fastest_rate
@@ -322,7 +323,10 @@ def default_step(memory: Memory, method: str = "rk4") -> np.ndarray:
         raise ValueError(
             f"dt must be given: the slope of {', '.join(names)} is not bounded, so no step is safe everywhere."
         )
-    h = SAFETY * limit / rate
+    # Ten bits, so that the rounding of a linear algebra library, another one on every machine, is not in the steps; the
+    # borders between them lie a little below round numbers, which eigenvalues often are.
+    mantissa, exponent = np.frexp(SAFETY * limit / rate * (1 + 1e-9))
+    h = np.ldexp(np.floor(mantissa * 1024) / 1024, exponent)
     return np.asarray(h[0] if memory.count is None else h)
 
 

@@ -31,12 +31,12 @@ def layer_norm(x, gamma, eps):
 C, ALPHA = 1.0507009873554804934, 1.6732632423543772848
 G = {
     "identity": lambda x: x,
-    "tanh": lambda x, a=1.0: np.tanh(a * x),
-    "sigmoid": lambda x, a=1.0: expit(a * x),
+    "tanh": lambda x, beta=1.0: np.tanh(beta * x),
+    "sigmoid": lambda x, beta=1.0: expit(beta * x),
     "relu": lambda x: np.where(x.real > 0, x, 0),
-    "leaky_relu": lambda x, a=0.01: np.where(x.real > 0, x, a * x),
+    "leaky_relu": lambda x, slope_below=0.01: np.where(x.real > 0, x, slope_below * x),
     "smooth_leaky_relu": lambda x: x * (5 + 3 * special.erf(3 * x / 8)) / 8,
-    "softplus": lambda x, a=1.0: softplus(x, a),
+    "softplus": lambda x, beta=1.0: softplus(x, beta),
     "exp": lambda x: np.exp(x),
     "gelu": lambda x: x * special.erfc(-x / np.sqrt(2)) / 2,
     "silu": lambda x: x * expit(x),
@@ -45,11 +45,33 @@ G = {
     "rectified_power": lambda x, n=3: np.where(x.real > 0, x, 0) ** (n - 1),
     "power": lambda x, n=3: x ** (n - 1),
     "hard_tanh": lambda x: np.where(np.abs(x.real) < 1, x, np.sign(x.real)),
-    "soft_threshold": lambda x, t=1.0: np.where(np.abs(x.real) > t, x - t * np.sign(x.real), 0),
-    "softmax": lambda x, a=1.0: softmax(x, a),
-    "layer_norm": lambda x, gamma=1.0, eps=1e-5: layer_norm(x, gamma, eps),
-    "sphere": lambda x, eps=0.0: x / np.sqrt((x * x).sum(axis=-1, keepdims=True) + eps),
+    "soft_threshold": lambda x, threshold=1.0: np.where(
+        np.abs(x.real) > np.real(threshold), x - threshold * np.sign(x.real), 0
+    ),
+    "softmax": lambda x, beta=1.0: softmax(x, beta),
+    "layer_norm": lambda x, gamma=1.0, epsilon=1e-5: layer_norm(x, gamma, epsilon),
+    "sphere": lambda x, epsilon=0.0: x / np.sqrt((x * x).sum(axis=-1, keepdims=True) + epsilon),
 }
+
+#: Parameters other than those by default, for activations that have some.
+EXAMPLES = {
+    "tanh": {"beta": 1.3},
+    "sigmoid": {"beta": 1.7},
+    "leaky_relu": {"slope_below": 0.2},
+    "softplus": {"beta": 1.4},
+    "rectified_power": {"n": 3},
+    "power": {"n": 4},
+    "soft_threshold": {"threshold": 0.3},
+    "softmax": {"beta": 1.6},
+    "layer_norm": {"gamma": 0.8, "epsilon": 0.3},
+    "sphere": {"epsilon": 0.4},
+}
+
+
+def example(name):
+    """An activation by its parameters, and its g."""
+    theta = EXAMPLES.get(name, {})
+    return {"name": name, **theta}, lambda x: G[name](x, **theta)
 
 
 def g_of(memory, x):

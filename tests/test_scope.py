@@ -57,6 +57,7 @@ CALLS = {
     "contraction_bound": lambda m, y: fh.contraction_bound(m),
     "dead_neurons": lambda m, y: (fh.dead_neurons(m, y).neurons, fh.dead_neurons(m, y).k),
     "default_step": lambda m, y: fh.default_step(m),
+    "faithful_step": lambda m, y: fh.faithful_step(m),
     "energy": lambda m, y: fh.energy(m, y),
     "energy_gradient": lambda m, y: fh.energy_gradient(m, near(y), KINDS[m.variable]),
     "energy_hessian": lambda m, y: fh.energy_hessian(m, y, KINDS[m.variable]),

@@ -18,10 +18,10 @@ from fasthop.sweep.spec import Spec
 STREAM_VERSION = 1
 
 #: Raised when the same random numbers give other rows, be it in the last bit: kernels, default steps, criteria.
-KERNEL_VERSION = 4
+KERNEL_VERSION = 5
 
 #: Raised when the columns of a table change. No part of a task's name: it is the form of its numbers, not the numbers.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 class TaskPlan(NamedTuple):

@@ -178,7 +178,7 @@ def test_low_rank_weights_equal_hebb(self_coupling, R):
         fh.simulate(fh.Memory(given, 0.1, fh.Tanh(4.0), R=R), starts, t_end=2, dt=0.05).state for given in (weights, W)
     ]
     np.testing.assert_allclose(*pair, atol=1e-13)
-    np.testing.assert_allclose(*(fh.default_step(fh.Memory(given)) for given in (weights, W)), rtol=1e-6)
+    np.testing.assert_allclose(*(fh.default_step(fh.Memory(given)) for given in (weights, W)), rtol=2e-3)
 
 
 def test_many_memories_of_a_structure_are_each_alone():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fasthop as fh
-from analytic import G
+from complex_g import G, example
 from fasthop.activations import ACTIVATIONS, as_activation
 from fasthop_kernels import activations as kernels
 
@@ -22,17 +22,16 @@ DRIVES = {
 
 
 def jacobian_of_g(name, x):
-    theta, g = G[name]
-    return g(x + 1j * STEP * np.eye(len(x)), **theta).imag.T / STEP
+    return example(name)[1](x + 1j * STEP * np.eye(len(x))).imag.T / STEP
 
 
 def problem(name, variable, n, symmetric):
     """A memory whose steady state is known, with ρ(J) = 0.6: its W and b, the state, Λ and J."""
     rng = np.random.default_rng([n, *name.encode(), *variable.encode()])
-    theta, g = G[name]
+    _, g = example(name)
     x, W = 0.8 * rng.standard_normal(n), rng.standard_normal((n, n))
     W = W + W.T if symmetric else W
-    Lam, output = jacobian_of_g(name, x), g(x, **theta)
+    Lam, output = jacobian_of_g(name, x), g(x)
     J = Lam @ W if variable == "u" else W @ Lam
     W *= 0.6 / np.abs(np.linalg.eigvals(J)).max()
     state = output if variable == "u" else x
@@ -65,7 +64,7 @@ def quietly(memory, *given, **options):
 @pytest.mark.parametrize("variable", ["y", "u"])
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_solver_and_drive(name, variable, n):
-    kind = as_activation({"name": name, **G[name][0]})
+    kind = as_activation(example(name)[0])
     rng = np.random.default_rng(n)
     e, matrix = rng.standard_normal((8, n)), np.eye(n) + 0.3 * rng.standard_normal((n, n)) / np.sqrt(n)
     for R in DRIVES[variable]:
@@ -111,7 +110,7 @@ def test_the_kernels_know_which_activations_are_blockwise(name):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_backward_iteration_is_that_of_the_matrix(name, variable):
     W, b, state, _, _, J = problem(name, variable, 6, True)
-    memory = fh.Memory(W, b, as_activation({"name": name, **G[name][0]}), variable=variable)
+    memory = fh.Memory(W, b, as_activation(example(name)[0]), variable=variable)
     table = fh.contraction(memory, state[None]).loc[0]
     assert table.rho == pytest.approx(0.6, rel=1e-12)
     e, a, steps = np.modf((np.arange(6) + 1) * 0.6180339887498949)[0] - 0.5, np.zeros(6), 0
