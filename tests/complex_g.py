@@ -20,7 +20,8 @@ def softplus(x, a):
 def softmax(x, a):
     # 1/Σ e^{a (x_j − x_i)}, whose derivative keeps its digits where one neuron has nearly all.
     apart = a * (x[..., None, :] - x[..., :, None])
-    return 1 / np.exp(np.minimum(apart.real, 700) + 1j * apart.imag).sum(axis=-1)
+    capped = np.minimum(apart.real, 700)
+    return 1 / np.exp(capped + 1j * apart.imag if np.iscomplexobj(apart) else capped).sum(axis=-1)
 
 
 def layer_norm(x, gamma, eps):

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fasthop import checks
 from fasthop.derivatives import jacobians
 from fasthop.fields import as_states, relative, residuals, thin_curvature
 from fasthop.memory import Memory
@@ -59,7 +58,9 @@ def polish(memory: Memory, states: Any, *, reach: Any = 1e-3) -> Polished:
     """
     refuse(memory, "polish")
     array, _ = as_states(memory, states)
-    within = np.broadcast_to(checks.real_array("reach", reach, np.float64), len(array))
+    within = np.broadcast_to(np.asarray(reach, np.float64), len(array))
+    if not (within > 0).all():
+        raise ValueError(f"reach must be above 0; got {within.min():g}.")
     size = max(1, _BATCH // memory.neurons**2)
     with one_blas_thread():
         parts = [_polish(memory, array[at : at + size], within[at : at + size]) for at in range(0, len(array), size)]

@@ -24,12 +24,13 @@ SETTLED, UNSETTLED, DIVERGED, NOT_FINITE, FALSE_MEMORY, KINK = range(6)
 
 #: Where R depends on Λ and Λ jumps, ẏ jumps too, and a trajectory can be held on the jump by slopes that point at it
 #: from both sides: it chatters, |ẏ| never falls, and so neither does the residual. Twice every WINDOW steps, OFFSET
-#: steps apart, a lane is compared with an anchor. Where it is more than STRAY times the longest step since then away it
-#: moves, orbits or slides along the jump, and is anchored anew; where it has not been for PATIENCE steps it is held.
-#: Chatter overshoots the jump by one step of either side at most, however many short steps the slower side needs to
-#: come back, so it returns within two of the longest; an orbit of n equal steps is n/π of them wide, and goes on from
-#: some ten steps a turn, and so does what slides by more than STRAY/PATIENCE of its chatter.
-WINDOW, OFFSET, STRAY, PATIENCE = 105, 61, 3, 4096
+#: steps apart, a lane is compared with an anchor. Where it is further away than STRAY times the longest step since the
+#: last look it moves, orbits or slides along the jump, and is anchored anew; where it has not been for PATIENCE steps
+#: it is held. Chatter overshoots the jump by one step of either side at most, however many short steps the slower side
+#: needs to come back, up to those between two looks, so it is always within two of the longest; an orbit of n equal
+#: steps is n/π of them wide, and goes on from some ten steps a turn, and so does what slides by more than
+#: STRAY/PATIENCE of its chatter.
+WINDOW, OFFSET, STRAY, PATIENCE = 521, 307, 3, 4096
 
 #: A trajectory of which some |residual| is above the tolerance, though within the tolerance of a large |y|, must have
 #: lost this share of it in the last step: one that grows for ever is not steady because it has become large.
@@ -213,18 +214,19 @@ def _store(y: Any, lane: int, lanes: int, end: Any) -> None:
 
 @kernel
 def _is_held(y: Any, lane: int, lanes: int, clock: int, anchor: Any, since: Any, longest: Any) -> bool:
-    """Whether a lane has stayed at its anchor, set at step `since[0]`, while its longest step was `longest[0]`.
+    """Whether a lane has stayed at its anchor, set at step `since[0]`; `longest[0]` is its longest step of late.
 
-    At the first step, and where it has moved, it is anchored anew.
+    At the first step, and where it has moved, it is anchored anew. The longest step is sought anew from here.
     """
     way = 0.0
     for i in range(anchor.size):
         way = max(way, abs(float(y[i * lanes + lane]) - float(anchor[i])))
-    if clock > 0 and way <= STRAY * longest[0]:
-        return clock - since[0] >= PATIENCE and longest[0] > 0
+    near = clock > 0 and longest[0] > 0 and way <= STRAY * longest[0]
+    longest[0] = 0
+    if near:
+        return clock - since[0] >= PATIENCE
     _store(y, lane, lanes, anchor)
     since[0] = clock
-    longest[0] = 0
     return False
 
 

@@ -85,7 +85,7 @@ def test_every_stability_is_that_of_the_linearised_flow(name, variable, R):
         x = 0.8 * np.random.default_rng([n, 4]).normal(size=n)
         x = np.where(np.abs(np.abs(x) - 0.3) < 0.02, 0.25, np.where(np.abs(np.abs(x) - 1) < 0.02, 0.9, x))
         plain = fh.Memory(W, 0.0, example(name)[0])
-        g = g_of(plain, x[None])[0]
+        g = g_of(plain, x[None])[0].real
         b, state = x - W @ g, x if variable == "y" else g
         _, matrix = make(name, variable, R, n)
         memory = fh.Memory(W, b, example(name)[0], variable=variable, R=matrix if R == "matrix" else R)
