@@ -17,7 +17,7 @@ from fasthop import checks
 from fasthop.derivatives import flow_jacobians, jacobians
 from fasthop.fields import curvature, owners, relative, residuals, slopes, spans, thin_curvature
 from fasthop.memory import Memory
-from fasthop.runtime import on_threads, workers_for
+from fasthop.runtime import on_threads, one_blas_thread, workers_for
 from fasthop_kernels import adjoint as kernels
 from fasthop_kernels.lanes import LINE, lane_line
 from fasthop_kernels.steppers import EULER
@@ -126,13 +126,13 @@ class Equations:
 
     @cached_property
     def rooted(self) -> bool:
-        """Whether Λ is diagonal and nowhere negative, so that J is similar to √Λ W √Λ."""
-        return bool(self.pointwise.all() and all(kind.monotone for _, kind in spans(self.memory)))
+        """Whether Λ is nowhere negative, so that J has the eigenvalues of √Λ W √Λ."""
+        return all(kind.monotone for _, kind in spans(self.memory))
 
     @property
     def similar(self) -> bool:
-        """Whether J is similar to a symmetric matrix, √Λ W √Λ."""
-        return self.memory.symmetric and self.rooted
+        """Whether J is similar to a symmetric matrix, √Λ W √Λ with diagonal Λ."""
+        return bool(self.memory.symmetric and self.rooted and self.pointwise.all())
 
     @cached_property
     def slopes(self) -> np.ndarray:
@@ -167,10 +167,28 @@ class Equations:
         """
         memory, Lam, W = self._at
         free = ~memory.weights.held
+        inner = W[..., free, :][..., free]
         if not self.rooted:
             return jacobians(memory, Lam, W)[:, free][:, :, free]
-        root = np.sqrt(Lam[:, free])
-        return np.asarray(root[:, :, None] * W[..., free, :][..., free] * root[:, None, :])
+        if Lam.ndim == 2:
+            root = np.sqrt(Lam[:, free])
+            return np.asarray(root[:, :, None] * inner * root[:, None, :])
+        with one_blas_thread():
+            roots = self._roots(Lam)[:, free][:, :, free]
+            return np.asarray(np.matmul(np.matmul(roots, inner), roots))
+
+    def _roots(self, Lam: np.ndarray) -> np.ndarray:
+        """Return √Λ of whole Λ, (B, N, N), block by block."""
+        roots = np.zeros_like(Lam)
+        for span, kind in spans(self.memory):
+            part = Lam[:, span, span]
+            if kind.blockwise:
+                values, vectors = np.linalg.eigh(part)
+                turned = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
+                roots[:, span, span] = np.matmul(turned, np.swapaxes(vectors, 1, 2))
+            else:
+                roots[:, span, span] = np.sqrt(part)
+        return roots
 
     def flow_jacobians(self) -> np.ndarray:
         """Return R (J − I) of all states, of the system that reached them, float64, shape (B, N, N)."""

@@ -20,8 +20,8 @@ from fasthop_kernels.flows import GRADIENT, NONE, OUTSIDE
 EXACT = 32
 #: Dimensions of that space by GMRES, and by MINRES, whose eigenvalues are cheaper.
 COLUMNS = {kernels.GMRES: 24, kernels.MINRES: 32}
-#: Up to this N it is proven that no eigenvalue lies beyond, or all are computed: where J is similar to a symmetric
-#: matrix, which costs a tenth, and where it is not.
+#: Up to this N it is proven that no eigenvalue lies beyond, or all are computed: where a diagonal makes J symmetric, so
+#: that this costs a tenth, and where none does.
 LARGE = {True: 2048, False: 512}
 #: A bound must leave this share of the distance of the Ritz value to 1; a proof by Cholesky is tried beyond the Ritz
 #: value by its residual, and by that other share.
@@ -141,7 +141,7 @@ class Linearised(Equations):
                 found.fill(rows, self.some(rows)._exact())
             return found
         guess = ritz(*(self._space or self._grown(COLUMNS[self._kind])))
-        if n > LARGE[self._symmetric]:
+        if n > LARGE[self._symmetric and bool(self.pointwise.all())]:
             return guess._replace(error=np.full(len(every), np.inf))
         upper = self._bound()
         found = guess.below(upper)
@@ -150,12 +150,18 @@ class Linearised(Equations):
         return found
 
     def _bound(self) -> np.ndarray:
-        """Return what no eigenvalue exceeds, max(ω, 0) max Λ with ω that of the memory; infinite where Λ is no root."""
+        """Return what no eigenvalue exceeds, max(ω, 0) ‖Λ‖ with ω that of the memory; infinite where Λ has no root."""
         if not self.rooted:
             return np.full(len(self.states), np.inf)
         free = ~self.memory.weights.held
         omega = np.maximum(abscissae(self.W[:, free][:, :, free]), 0)
-        return np.asarray(omega[self.owners] * self.slopes[:, free].max(axis=1, initial=0))
+        steepest = np.zeros(len(self.states))
+        for span, kind in spans(self.memory):
+            if free[span].all():
+                part = self.slopes[:, span]  # of a block, their sum is that of its eigenvalues
+                largest = np.minimum(part.sum(axis=1), kind.max_slope) if kind.blockwise else part.max(axis=1)
+                steepest = np.maximum(steepest, largest)
+        return np.asarray(omega[self.owners] * steepest)
 
     def _proven(self, guess: Spectrum) -> Spectrum:
         """Return a guess with a bound below 1 that is proven for each state, or else all its eigenvalues."""

@@ -289,7 +289,7 @@ def test_c11_c17_the_dead_keep_the_output_of_their_reference(activation):
         (lambda: fh.hierarchical_memory(fh.Blocks.chain([2, 2]), normalisation="none"), "normalisation must be one of"),
         (lambda: fh.hierarchical_memory(fh.Blocks.chain([2, 2]), variable="v"), "variable must be one of 'u', 'y'"),
         (lambda: fh.Blocks.chain([2, 2]).with_norm(0), "norm must be finite, above 0"),
-        (lambda: fh.alive_and_dead(fh.Memory(np.eye(2), variable="u"), [True, False], [0, 0]), "system \\(1\\)"),
+        (lambda: fh.alive_and_dead(fh.Memory(np.eye(2), variable="u"), [True, False], [0, 0]), "variable = 'y'"),
         (lambda: fh.alive_and_dead(fh.Memory(np.eye(2)), [1, 0], [0, 0]), "dead must be 2 booleans"),
         (
             lambda: fh.alive_and_dead(fh.Memory(np.eye(2), activation="softmax"), [True, False], [0, 0]),

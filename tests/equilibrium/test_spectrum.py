@@ -48,6 +48,31 @@ def test_no_state_beyond_1_counts_as_solved(n, symmetric, dtype):
         assert few[due < 0.99].all()
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("n", [20, 44, 70])
+def test_nor_does_one_of_blocks(n, symmetric):
+    """Two blocks of softmax beside neurons of tanh; Λ is whole."""
+    rng, count, beta = np.random.default_rng([n, symmetric, 1]), 60, 5.0
+    A = rng.standard_normal((count, n, n)) / np.sqrt(n)
+    W = rng.uniform(0.3, 2.0, (count, 1, 1)) * ((A + np.swapaxes(A, 1, 2)) / 2 if symmetric else 2 * A)
+    y = 0.5 * rng.standard_normal((count, n))
+    Lam, g = np.zeros((count, n, n)), np.tanh(y)
+    for first, last in ((0, 4), (4, 9)):
+        p = np.exp(beta * y[:, first:last])
+        g[:, first:last] = p = p / p.sum(axis=1, keepdims=True)
+        Lam[:, first:last, first:last] = beta * (p[:, :, None] * np.eye(last - first) - p[:, :, None] * p[:, None])
+    Lam[:, range(9, n), range(9, n)] = 1 / np.cosh(y[:, 9:]) ** 2
+    due = np.linalg.eigvals(W @ Lam).real.max(axis=1)
+    layers = [(4, {"name": "softmax", "beta": beta}), (5, {"name": "softmax", "beta": beta}), (n - 9, "tanh")]
+    memory = fh.Memory(W, y - np.einsum("kij,kj->ki", W, g), layers=layers)
+    found = quietly(memory, y[:, None], np.ones((count, 1, n)))
+    assert 10 <= (due < 1).sum() <= 50
+    np.testing.assert_array_equal(found.kind[:, 0], np.where(due < 1, "solved", "unstable"))
+    upper = (found.lambda_max + found.lambda_max_error)[:, 0]
+    assert (due <= upper + 1e-9).all()
+    assert (upper < 1)[due < 1].all()
+
+
 def test_an_eigenvalue_that_no_krylov_space_shows_is_found():
     """All Krylov spaces are orthogonal to v, a left and right eigenvector."""
     n = 89
