@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,19 @@ import numba
 from threadpoolctl import ThreadpoolController
 
 _lock = threading.Lock()
+_lost_threads = False
+
+
+def _after_fork() -> None:
+    global _lock, _lost_threads
+    _lock = threading.Lock()  # a thread that is not in this process may have held it
+    with contextlib.suppress(ValueError, ImportError):  # where no threads have started
+        if numba.threading_layer() == "omp":
+            _lost_threads = importlib.import_module("numba.np.ufunc.omppool").openmp_vendor == "GNU"
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 Result = TypeVar("Result")
 
@@ -23,7 +37,18 @@ def all_threads() -> Iterator[int]:
     """Give the caller the threads, alone, and say how many there are.
 
     Numba's fallback threading layer, workqueue, aborts the process when two threads start parallel kernels at once.
+
+    Raises
+    ------
+    RuntimeError
+        In a process that was forked from one whose threads had started, where they do not outlast that: GNU's OpenMP
+        would end the process, and a pool that waits for it would wait for ever.
     """
+    if _lost_threads:
+        raise RuntimeError(
+            "this process was forked from one that had run parallel kernels, which GNU OpenMP does not outlast: start "
+            'processes by multiprocessing.get_context("spawn"), or set NUMBA_THREADING_LAYER=workqueue.'
+        )
     with _lock:
         yield numba.get_num_threads()
 

@@ -107,9 +107,12 @@ class _Task:
         self.task = task
         self._spec, self._number, self._most = spec, number, spec.realisations
         lost = np.array(sorted(failed), np.int64)
-        self._done = lost if there is None else np.union1d(there.realisations, lost)
+        self._done = (
+            lost if there is None else np.union1d(there.realisations, lost) if lost.size else there.realisations
+        )
         self._parts = parts(task, self._most)
-        self._counts: list[np.ndarray] = [] if there is None else [there.counts]
+        self._counts = np.empty((0, 3), np.int64) if there is None else there.counts
+        self._counted = len(self._counts)
         self._rule = None if spec.stop is None else _Prefix(spec, task, there, lost)
         self._pending = self._rule.needed(self._parts) if self._rule else self._lacking(shard)
         self.left = len(self._pending)
@@ -120,6 +123,8 @@ class _Task:
     def _lacking(self, shard: Shard | None) -> Sequence[int]:
         if not self._done.size:
             lacking: Sequence[int] = range(self._parts)
+        elif self._done.size == self._most == self._done[-1] + 1:
+            return ()
         else:
             inside = self._done[self._done < self._most]
             size = np.full(self._parts, self.task.per_chunk)
@@ -147,11 +152,18 @@ class _Task:
         else:
             counted = self._rule.take(result)
             self.left = len(self._rule.needed(self._parts))
-        self._counts += [_counts(self._spec, one)[1] for one in counted if self._spec.experiment.counts]
+        for one in counted if self._spec.experiment.counts else ():
+            more = _counts(self._spec, one)[1]
+            while self._counted + len(more) > len(
+                self._counts
+            ):  # twice as many, so that a million are not copied often
+                self._counts = np.concatenate([self._counts, np.empty((max(len(self._counts), 64), 3), np.int64)])
+            self._counts[self._counted : self._counted + len(more)] = more
+            self._counted += len(more)
         return counted
 
     def counts(self) -> np.ndarray:
-        return np.concatenate(self._counts) if self._counts else np.empty((0, 3), np.int64)
+        return self._counts[: self._counted]
 
 
 #: What is known of a realisation, where it is not 0.

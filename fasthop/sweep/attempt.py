@@ -51,8 +51,9 @@ def attempt(rows: Callable[..., Columns], task: Mapping[str, Any], realisations:
 def as_result(spec: Spec, chunk: Chunk, found: Attempt, seconds: float, machine: Mapping[str, Any]) -> Result:
     """Return what an attempt on a machine has found as the result of a chunk; errors as in `make_table`."""
     tables = [make_table(spec, chunk.task, *piece, machine["instruction_set"]) for piece in found.pieces]
-    table = pa.concat_tables(tables) if tables else table_schema(spec.experiment).empty_table()
-    return Result(chunk, table, seconds, machine, found.failed)
+    if len(tables) != 1:
+        tables = [pa.concat_tables([table_schema(spec.experiment).empty_table(), *tables])]
+    return Result(chunk, tables[0], seconds, machine, found.failed)
 
 
 def _reason(error: Exception) -> str:

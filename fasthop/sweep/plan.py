@@ -111,16 +111,19 @@ def task_id(spec: Spec, parameters: Mapping[str, Any]) -> str:
         "stream_version": STREAM_VERSION,
         "kernel_version": KERNEL_VERSION,
     }
-    text = json.dumps(_canonical(identity), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_spelled(_canonical(identity)).encode()).hexdigest()[:16]
+
+
+_spelled = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode  # made once: there are many
 
 
 def _canonical(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    kind = type(value)
+    if kind is float:
+        return int(value) if value.is_integer() else value
+    if kind is dict:
         return {key: _canonical(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_canonical(entry) for entry in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return [_canonical(entry) for entry in value] if kind is list else value
 
 
 def parts(task: TaskPlan, realisations: int) -> int:

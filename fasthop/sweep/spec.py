@@ -375,11 +375,14 @@ def _values(field: Field, given: Mapping[str, Any], problems: list[str]) -> tupl
             problems.append(str(problem))
         if len(problems) > wrong + MOST_PROBLEMS or len(values) > MOST_TASKS:
             return ()
-    times = Counter(json.dumps(value, sort_keys=True) for value in values)
+    times = Counter(map(_spelled, values))
     twice = [(value, count) for value, count in times.items() if count > 1]
     told = twice[: MOST_PROBLEMS + 1]
     problems += [f"{path} must have every value once; got {_cut(value)} {count} times." for value, count in told]
     return tuple(values)
+
+
+_spelled = json.JSONEncoder(sort_keys=True).encode
 
 
 def _completed(field: Field, path: str, value: Any) -> Any:

@@ -38,6 +38,9 @@ except ImportError:  # Windows: nothing keeps a second process out
 FLUSH_SECONDS = 5.0
 FLUSH_ROWS = 100_000
 
+#: Tables of chunks that wait side by side.
+_TOGETHER = 1000
+
 _MANIFEST, _TABLES, _PARTIAL, _OLD, _LOCK = "manifest.json", "tables", "partial", "old", "lock"
 
 Used = TypeVar("Used")
@@ -483,7 +486,7 @@ class Store:
         self.chunks = self.rows = 0
         self._folder, self._spec, self._manifest, self._lock = folder, spec, manifest, lock
         self._entry: dict[str, Any] = manifest["runs"][-1]
-        self._pending: list[tuple[int, pa.Table]] = []
+        self._pending: list[tuple[int, int, pa.Table]] = []
         self._waiting = 0
         self._failed = {(task_id, realisation): reason for task_id, realisation, reason in manifest["failed"]}
         self._names = self._table_names()
@@ -513,7 +516,9 @@ class Store:
                     self._failed.pop((result.chunk.task.task_id, realisation), None)
                 self._failed |= {(result.chunk.task.task_id, one): reason for one, reason in result.failed.items()}
             if result.table.num_rows:
-                self._pending.append((result.chunk.number, result.table))
+                self._pending.append((result.chunk.number, result.chunk.number, result.table))
+                if len(self._pending) >= _TOGETHER:
+                    self._pending = [self._together()]
             self._waiting += result.table.num_rows
             self.chunks += 1
             self.rows += result.table.num_rows
@@ -523,14 +528,19 @@ class Store:
             if self._waiting > FLUSH_ROWS or time.monotonic() - self._flushed >= FLUSH_SECONDS:
                 self.note()
 
+    def _together(self) -> tuple[int, int, pa.Table]:
+        """Return the first chunk that waits, the last one, and their rows: many small tables take much memory."""
+        firsts, lasts, tables = zip(*self._pending, strict=True)
+        return min(firsts), max(lasts), pa.concat_tables(tables).combine_chunks()
+
     def note(self, **facts: Any) -> None:
         """Write what has been added since the last time to one new file, and to the manifest what was done by now."""
         with _uninterrupted():
             self._check()
             if self._pending:
-                numbers, tables = zip(*self._pending, strict=True)
-                data = self._bytes(pa.concat_tables(tables))
-                name = file_name(min(numbers), max(numbers), data)
+                first, last, table = self._together()
+                data = self._bytes(table)
+                name = file_name(first, last, data)
                 put(self._folder, f"{_TABLES}/{name}", data)
                 self._names.add(name)
                 self._pending.clear()

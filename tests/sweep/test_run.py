@@ -326,7 +326,7 @@ def wait_for_tables(out, count):
 
 def test_kill_and_a_second_process(toml, tmp_path):
     out = tmp_path / "out"
-    running = start("run", toml, "--out", out, COINS_PAUSE=0.05, COINS_FLUSH=0)
+    running = start("run", toml, "--out", out, COINS_PAUSE=0.5, COINS_FLUSH=0)
     try:
         wait_for_tables(out, 5)
         second = start("run", toml, "--out", out)
