@@ -72,9 +72,9 @@ class Gradient:
         were computed; otherwise the sum is below 1, and proven: by a bound for the memory, by a Cholesky factorisation
         (J similar to a symmetric matrix), or by the largest eigenvalue of the symmetric part. It leaves a tenth of the
         distance of `lambda_max` to 1, or more; where it would not, all eigenvalues are computed. So no state counts as
-        stable because a Krylov space missed an eigenvalue. Infinite above N = 512, with symmetric W and monotone
-        elementwise g above N = 2048: there `lambda_max` is an estimate and nothing more, and so is what is said of
-        stability.
+        stable because a Krylov space missed an eigenvalue. Infinite where `lambda_max` is an estimate and nothing more,
+        and so is what is said of stability: where no bound is proven for non-symmetric J, above N = 100 with a
+        `lambda_max` below .85, and above N = 512 with any; for J similar to a symmetric matrix above N = 2048.
     forward_residual : float array, shape (B,)
         The largest |residual_i| / max(1, |y_i|) of the state.
     backward_residual : float array, shape (B,)

@@ -99,5 +99,13 @@ def _newton_step(memory: Memory, left: np.ndarray, arguments: np.ndarray) -> np.
     matrix, due = np.eye(memory.neurons) - J, left[..., None].astype(np.float64)
     try:
         return np.asarray(np.linalg.solve(matrix, due)[..., 0])
-    except np.linalg.LinAlgError:  # one of them is singular to the last bit: the shortest of its steps will do
-        return np.asarray(np.matmul(np.linalg.pinv(matrix), due)[..., 0])
+    except np.linalg.LinAlgError:
+        return np.stack([_shortest_step(*pair) for pair in zip(matrix, due[..., 0], strict=True)])
+
+
+def _shortest_step(matrix: np.ndarray, due: np.ndarray) -> np.ndarray:
+    """Return the solution of one system; where it is singular to the last bit the shortest will do."""
+    try:
+        return np.asarray(np.linalg.solve(matrix, due))
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.pinv(matrix) @ due)

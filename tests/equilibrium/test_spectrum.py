@@ -120,6 +120,23 @@ def test_above_the_limit_it_is_called_an_estimate(monkeypatch, symmetric):
     assert (found.kind == "solved").all()
 
 
+def test_large_and_not_symmetric_it_is_an_estimate_below_and_exact_near_1():
+    n, rng = 120, np.random.default_rng(6)
+    y = rng.standard_normal((12, n))
+    W = rng.standard_normal((n, n)) / np.sqrt(n)
+    for factor in (1.0, 1.7):
+        due = [np.linalg.eigvals(factor * W / np.cosh(state) ** 2).real.max() for state in y]
+        for state, largest in zip(y, due, strict=True):
+            found = quietly(fh.Memory(factor * W, state - factor * W @ np.tanh(state)), state, np.ones(n))
+            if np.isinf(found.lambda_max_error):
+                assert found.lambda_max < 0.85
+                assert found.kind == "solved"
+                assert np.isinf(found.largest_amplification)
+            else:
+                assert largest <= found.lambda_max + found.lambda_max_error + 1e-9
+                assert found.kind == ("solved" if largest < 1 else "unstable")
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("sizes", [(4, 5, 3), (20, 30, 14)])
 def test_of_a_held_memory_it_is_that_of_the_others(sizes, tied):
