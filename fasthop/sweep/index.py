@@ -56,6 +56,11 @@ class Held(NamedTuple):
     realisations: np.ndarray
     counts: np.ndarray
 
+    def has(self, realisation: int) -> bool:
+        """Say whether a realisation is there."""
+        place = np.searchsorted(self.realisations, realisation)
+        return bool(place < len(self.realisations) and self.realisations[place] == realisation)
+
 
 def index_files(paths: Iterable[Path], tasks: Sequence[TaskPlan], spec: Spec) -> Index:
     """List what the files hold.

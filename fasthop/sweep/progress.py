@@ -14,7 +14,7 @@ import numpy as np
 
 from fasthop.sweep.plan import TaskPlan
 from fasthop.sweep.spec import Spec
-from fasthop.sweep.terminal import Remarks
+from fasthop.sweep.terminal import Remarks, printable
 
 #: Tasks with their intervals below the bar.
 _SHOWN = 6
@@ -114,7 +114,7 @@ def bars(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
             if found := interval(counts):
                 rate, low, high = found
                 told = f"{rate:.4f}", f"[{low:.4f}, {high:.4f}]", f"{len(counts)} realisations"
-                table.add_row(label(spec, step.task), *map(Text, told))
+                table.add_row(*map(Text, (printable(label(spec, step.task)), *told)))  # no markup
         return Group(bar, table)
 
     with Live(get_renderable=picture, console=Console(file=cast(TextIO, Remarks(sys.stderr))), refresh_per_second=4):

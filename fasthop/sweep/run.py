@@ -158,7 +158,7 @@ def run(
 
 
 def _has(there: Mapping[str, Held], failure: Failure) -> bool:
-    return failure.task_id in there and failure.realisation in there[failure.task_id].realisations
+    return failure.task_id in there and there[failure.task_id].has(failure.realisation)
 
 
 def here(spec: Spec, chunks: Iterable[Chunk]) -> Iterator[Result]:

@@ -216,7 +216,7 @@ def outstanding(failures: Iterable[Sequence[Any]], there: Mapping[str, Held], re
     return [
         Failure(task_id, realisation, reason)
         for (task_id, realisation), reason in sorted(last.items())
-        if realisation < realisations and (task_id not in there or realisation not in there[task_id].realisations)
+        if realisation < realisations and (task_id not in there or not there[task_id].has(realisation))
     ]
 
 
@@ -240,7 +240,7 @@ def check_folder(folder: Path, spec: Spec) -> dict[str, Any] | None:
         if folder.exists():
             raise FolderError(f"{folder} cannot hold a sweep: it is a file.")
         return None
-    if not (folder / _MANIFEST).exists():
+    if not os.path.lexists(folder / _MANIFEST):
         # A run that was killed before it wrote its manifest leaves these, and no tables.
         try:
             strangers = sorted({entry.name for entry in folder.iterdir()} - {_LOCK, _PARTIAL, _TABLES})
@@ -467,7 +467,7 @@ def put(folder: Path, name: str, content: bytes | memoryview) -> None:
             partial.mkdir(exist_ok=True)
             return replace_file(target, content, partial / f"{target.name}.{secrets.token_hex(4)}")
         except FileNotFoundError:  # another process has begun to write there, and has tidied up
-            if not folder.exists():
+            if not target.parent.exists():
                 raise
         except OSError as error:
             raise OSError(error.errno, error.strerror or str(error), str(target)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import tempfile
@@ -26,7 +27,8 @@ _ROWS = "rows"
 def forget(folder: Path, experiment: Experiment) -> None:
     """Remove both: they would not be those of the rows any more."""
     for name in _names(experiment):
-        (folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # nothing, or what is no file
+            (folder / name).unlink()
 
 
 def refresh(folder: Path, experiment: Experiment, store: Store) -> list[str]:
@@ -47,12 +49,12 @@ def refresh(folder: Path, experiment: Experiment, store: Store) -> list[str]:
     def make(name: str, content: Callable[[], bytes | memoryview]) -> None:
         try:
             data = content()
+            put(folder, name, data)
         except (MemoryError, FolderError):
             raise
         except Exception as error:
             notes.append(f"{folder / name} could not be made: {type(error).__name__}: {error}")
         else:
-            put(folder, name, data)
             made[name] = hashlib.sha256(data).hexdigest()
 
     table, picture = names

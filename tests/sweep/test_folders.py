@@ -289,6 +289,15 @@ def test_nothing_is_written_through_a_link(folder, tmp_path, name):
     assert victim.read_text() == "precious"
 
 
+def test_folders_in_the_place_of_what_is_made_of_the_rows_end_nothing(folder):
+    for name in ("summary.parquet", "coins.png"):
+        (folder / name).unlink()
+        (folder / name).mkdir()
+    report = run(SPEC, folder, registry=REGISTRY)
+    assert [note.split(" could not")[0] for note in report.notes] == [str(folder / "summary.parquet")]
+    same(read(folder), table(SPEC, REGISTRY))
+
+
 @linux
 @pytest.mark.parametrize("name", ["lock", "tables", "partial"])
 def test_links_in_the_place_of_its_own_are_refused(folder, tmp_path, name):
