@@ -159,10 +159,21 @@ class Linearised(Equations):
         return found
 
     def _bound(self) -> np.ndarray:
-        """Return what no eigenvalue exceeds, max(ω, 0) ‖Λ‖ with ω that of the memory; infinite where Λ has no root."""
+        """Return what no eigenvalue exceeds by the symmetric part of W; infinite where Λ has no root.
+
+        It is max(ω, 0) ‖Λ‖ with ω that of the memory. Where Λ is diagonal, that of √Λ W √Λ with the largest Λ of every
+        neuron in all states of the memory is less, and often enough: a congruence, it grows with Λ where it is not
+        negative.
+        """
         if not self.rooted:
             return np.full(len(self.states), np.inf)
         free = ~self.memory.weights.held
+        if self.pointwise.all():
+            highest = np.zeros((len(self.W), len(free)))
+            np.maximum.at(highest, self.owners, self.slopes)
+            root = np.sqrt(highest[:, free])
+            framed = root[:, :, None] * self.W[:, free][:, :, free] * root[:, None, :]
+            return np.asarray(np.maximum(abscissae(framed), 0)[self.owners])
         omega = np.maximum(abscissae(self.W[:, free][:, :, free]), 0)
         steepest = np.zeros(len(self.states))
         for span, kind in spans(self.memory):
