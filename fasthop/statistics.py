@@ -48,9 +48,10 @@ def clopper_pearson(successes: Any, trials: Any, level: float = 0.95) -> tuple[n
     Clopper, Pearson, Biometrika 26:404, 1934.
     """
     k, n = np.asarray(successes, float), np.asarray(trials, float)
+    # Also for a k between two whole numbers, as `over_realisations` asks.
     tail = (1 - level) / 2
-    low = special.betaincinv(np.maximum(k, 1), n - k + 1, tail)
-    high = special.betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail)
+    low = special.betaincinv(np.where(k == 0, 1, k), n - k + 1, tail)
+    high = special.betaincinv(k + 1, np.where(k == n, 1, n - k), 1 - tail)
     return np.where(k == 0, 0.0, low), np.where(k == n, 1.0, high)
 
 
@@ -59,8 +60,9 @@ def over_realisations(successes: Any, trials: Any = 1.0, level: float = 0.95) ->
 
     Cues that share a weight matrix are not independent, so the realisation is the unit. The rate is that of pooled
     counts, Σk/Σn; its variance is that of a ratio of means (linearised), the usual one where all trials are equal in
-    number. Where all rates are 0, or all are 1, their spread says nothing; the interval is then Clopper and Pearson's
-    with one trial a realisation, which is conservative. One realisation with another rate gives (0, 1).
+    number. Where all rates are the same, 0, 1 or another one, their spread says nothing; the interval is then Clopper
+    and Pearson's with one trial a realisation, which is conservative. One realisation with a rate between 0 and 1 gives
+    (0, 1), and realisations without a trial count for nothing: NaN where there are no others.
 
     Parameters
     ----------
@@ -76,25 +78,28 @@ def over_realisations(successes: Any, trials: Any = 1.0, level: float = 0.95) ->
     """
     k = np.asarray(successes, float)
     n = np.broadcast_to(np.asarray(trials, float), k.shape)
-    count = k.size
-    if (k == 0).all() or (k == n).all():
-        low, high = clopper_pearson(0 if (k == 0).all() else count, count, level)
-        return float(low), float(high)
-    if count == 1:
+    rates = k[n > 0] / n[n > 0]
+    if not rates.size:
+        return np.nan, np.nan
+    if rates.size == 1 and 0 < rates[0] < 1:
         return 0.0, 1.0
+    if np.ptp(rates) == 0:
+        low, high = clopper_pearson(rates[0] * rates.size, rates.size, level)
+        return float(low), float(high)
     least, most = ratio_interval(k, n, level)
     return max(least, 0.0), min(most, 1.0)
 
 
 def ratio_interval(sums: Any, sizes: Any, level: float = 0.95) -> tuple[float, float]:
-    """Return the t-interval of Σs/Σn over realisations; NaN where there is one alone, whose spread nobody knows.
+    """Return the t-interval of Σs/Σn over realisations; NaN where one alone has any, whose spread nobody knows.
 
-    Its variance is that of a ratio of means, linearised.
+    Its variance is that of a ratio of means, linearised. Where all s/n are the same it has no width: then nothing is
+    known but that realisations do not differ much.
 
     Parameters
     ----------
     sums, sizes : array_like, shape (R,)
-        s, of any numbers, and of how many of them, n; not all n may be 0. For rates `over_realisations` knows more.
+        s, of any numbers, and of how many of them, n. For rates `over_realisations` knows more.
     level : float
 
     Notes
@@ -103,7 +108,7 @@ def ratio_interval(sums: Any, sizes: Any, level: float = 0.95) -> tuple[float, f
     """
     s, n = np.asarray(sums, float), np.asarray(sizes, float)
     count, total = s.size, float(n.sum())
-    if count < 2:
+    if np.count_nonzero(n) < 2:
         return np.nan, np.nan
     ratio = float(s.sum()) / total
     error = np.sqrt(count / (count - 1) * np.square(s - ratio * n).sum()) / total
@@ -113,6 +118,8 @@ def ratio_interval(sums: Any, sizes: Any, level: float = 0.95) -> tuple[float, f
 
 def t_interval(values: Any, level: float = 0.95) -> tuple[float, float]:
     """Return the t-interval of a mean over realisations; NaN where there is one alone, whose spread nobody knows.
+
+    Where all values are the same it has no width: then nothing is known but that realisations do not differ much.
 
     Parameters
     ----------
@@ -165,7 +172,8 @@ def bootstrap(
     """
     k = np.asarray(successes, float)
     n = np.broadcast_to(np.asarray(trials, float), k.shape)
-    if np.ptp(k / n) == 0:
+    k, n = k[n > 0], n[n > 0]
+    if k.size < 2 or np.ptp(k / n) == 0:
         return over_realisations(k, n, level)
     rate = k.sum() / n.sum()
     resampled = np.sort(_resampled(k, n, checks.whole("draws", draws, least=100), checks.seed("seed", seed)))

@@ -10,7 +10,7 @@ from fasthop.experiments import stored
 from fasthop.experiments.capacity import PARAMETERS
 from fasthop.experiments.crossing import curves, half_of, resampled
 
-_RENAMED = {"half": "critical", "half_se": "critical_se"}
+_RENAMED = {f"half{end}": f"critical{end}" for end in ("", "_se", "_low", "_high")}
 
 
 def critical_noise(
@@ -18,7 +18,8 @@ def critical_noise(
 ) -> pd.DataFrame:
     """Return the noise at which half of the cues are retrieved, p_c, for every other combination of parameters.
 
-    The fit and its error are those of `half_capacity`, with the noise in the place of the load.
+    The fit, its error, and what is said of a rate that jumps are those of `half_capacity`, with the noise in the place
+    of the load.
 
     Parameters
     ----------
@@ -36,8 +37,8 @@ def critical_noise(
     Returns
     -------
     DataFrame
-        The parameters but for the noise, and `critical` (p_c), `critical_se`, `width`, `places` and `realisations`; NaN
-        where the rate does not cross one half.
+        The parameters but for the noise, and `critical` (p_c), `critical_se`, `critical_low`, `critical_high`, `width`,
+        `places` and `realisations`; NaN where the rate does not cross one half.
 
     Raises
     ------
@@ -63,12 +64,13 @@ def critical_overlap(
     Returns
     -------
     DataFrame
-        As of `critical_noise`, with the overlap as `critical`, its error as `critical_se`, and the width in overlaps.
+        As of `critical_noise`, with the overlap as `critical`, its error and interval, and the width in overlaps.
     """
     axis = checks.one_of("noise", noise, ("flip", "flips"))
     found = critical_noise(frame, axis, column, draws=draws, seed=seed)
     scale = 2.0 if axis == "flip" else 2.0 / found["neurons"]
-    found["critical"] = 1.0 - scale * found["critical"]
+    ends = {"critical": "critical", "critical_low": "critical_high", "critical_high": "critical_low"}
+    found = found.assign(**{name: 1.0 - scale * found[other] for name, other in ends.items()})
     found["critical_se"] *= scale
     found["width"] *= scale
     return found
@@ -92,8 +94,8 @@ def hamming_radius(
     -------
     DataFrame
         The parameters but for the flips; `radius`, of the distances in the table, infinite where at none of them fewer
-        come back; `radius_low` and `radius_high`, 95 % of a bootstrap over realisations; `relative`, radius/N; `places`
-        and `realisations`.
+        come back; `radius_low` and `radius_high`, 95 % of a bootstrap over realisations, NaN where there is one alone;
+        `relative`, radius/N; `places` and `realisations`. No interval is finer than the distances of the table.
 
     Raises
     ------
@@ -117,6 +119,7 @@ def hamming_radius(
         again = np.sort(first(successes[chosen].sum(axis=1), trials[chosen].sum(axis=1)))
         # Order statistics, because infinities are among them.
         low, high = again[[int(0.025 * draws), int(np.ceil(0.975 * draws)) - 1]]
+        low, high = (low, high) if len(successes) > 1 else (np.nan, np.nan)
         radius = float(first(successes.sum(axis=0), trials.sum(axis=0)))
         row = values | {"radius": radius, "radius_low": low, "radius_high": high}
         row |= {"relative": radius / values["neurons"], "places": len(places), "realisations": len(successes)}
@@ -142,7 +145,8 @@ def attraction_radius(
     -------
     DataFrame
         The parameters but for the noise, `radius` (R), `radius_se`, `critical` (m₀*), `largest_overlap` (mean m₁) and
-        `realisations`; NaN where the rate does not cross one half, or there is one pattern alone.
+        `realisations`; NaN where the rate does not cross one half, or there is one pattern alone, and the error also
+        where that of the critical overlap is.
 
     Raises
     ------

@@ -40,7 +40,8 @@ def capacity_by_gain(
     Raises
     ------
     ValueError
-        Where a gain has fewer than three sizes at which the rate crosses one half.
+        Where a gain has fewer than three sizes at which the rate falls through one half, with a known error: over
+        several loads, of several realisations.
     """
     sizes = half_capacity(frame, column, draws=draws, seed=seed)
     if column == "retrieved":
@@ -53,7 +54,7 @@ def capacity_by_gain(
         group = group[np.isfinite(group["half"]) & (group["half_se"] > 0)].sort_values("neurons")
         if group["neurons"].nunique() < 3 or group["neurons"].duplicated().any():
             got = ", ".join(map(str, group["neurons"])) or "none"
-            due = "at least three sizes, each in one way, whose rate crosses one half"
+            due = "at least three sizes, each in one way, whose rate falls through one half over several loads"
             raise ValueError(f"frame must have {due} at beta = {beta:g}; got N = {got}.")
         fits = finite_size(group["neurons"], group["half"], group["half_se"])
         fixed = fits[~fits["fitted"]]
@@ -102,7 +103,7 @@ def plot_capacity_by_gain(sizes: pd.DataFrame, gains: pd.DataFrame, path: str | 
         axes.errorbar(
             place(group["beta"]),
             group["half"],
-            yerr=1.96 * group["half_se"],
+            yerr=[group["half"] - group["half_low"], group["half_high"] - group["half"]],
             color=COLOURS[index],
             marker=MARKERS[index],
             markersize=4,

@@ -45,6 +45,7 @@ class UncertaintyExponent(NamedTuple):
         point is uncertain.
     error : float
         One standard error: of the scatter about the power law and of a jackknife over strips of the slice, together.
+        NaN where fewer than two strips have uncertain points.
     epsilon : float64 array, shape (E,)
         In cells of the grid.
     uncertain : float64 array, shape (E,)
@@ -152,7 +153,8 @@ def uncertainty_exponent(labels: Any, epsilon: Any = None) -> UncertaintyExponen
         for s in range(points.size)
         if (rest := counts_all - counts[:, s]).all()
     ]
-    spread = (len(left) - 1) / len(left) * np.square(np.array(left) - np.mean(left)).sum() if left else np.nan
+    several = len(left) > 1 and np.count_nonzero(counts.sum(axis=0)) > 1
+    spread = (len(left) - 1) / len(left) * np.square(np.array(left) - np.mean(left)).sum() if several else np.nan
     return UncertaintyExponent(slope, float(np.sqrt(scatter**2 + spread)), steps.astype(float), uncertain)
 
 

@@ -22,7 +22,7 @@ half_gaussian    1.5      1.5      e**(-x**2/2), likewise
 mills            5.5      5.5      up to the end of half_gaussian
 gelu_tail        6.0      6.0      likewise
 dilog            1.6      1.6      for 0 <= q <= 1
-gaussian_moment  3.0      3.0      the integral of t**2 e**(-t**2); x**3/3 near 0
+gaussian_moment  3.5      3.5      the integral of t**2 e**(-t**2); x**3/3 near 0
 ===============  =======  =======  ===================================================
 
 NaN stays NaN, infinities give limits, and tanh and erf are exactly odd but for the sign of zero. Without JIT, numpy

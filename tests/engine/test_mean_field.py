@@ -1,7 +1,9 @@
 """The theory's numbers against its limits, an independent iteration, and a network."""
 
+import functools
 import math
 
+import mpmath as mp
 import numpy as np
 import pytest
 from scipy import integrate, optimize, special
@@ -61,6 +63,110 @@ def test_capacity_grows_from_nothing_at_gain_one():
     assert (np.diff(values) > 0).all()
 
 
+@functools.cache
+def normal_nodes(count=32):
+    """Nodes and weights of integrals over a normal z, polished to fifty digits."""
+
+    def hermite(z):
+        last, this = mp.mpf(0), mp.mpf(1)
+        for k in range(count):
+            last, this = this, z * this - k * last
+        return last, this
+
+    nodes = []
+    for z in map(mp.mpf, np.polynomial.hermite_e.hermegauss(count)[0].tolist()):
+        for _ in range(4):
+            last, this = hermite(z)
+            z -= this / (count * last)
+        nodes.append(z)
+    return [(z, mp.factorial(count) / (count * hermite(z)[0]) ** 2) for z in nodes]
+
+
+def load_at(sigma, beta, start):
+    """α of the state with this noise, from the equations as they stand, in fifty digits; β so low that Y is smooth."""
+
+    def moments(m, feedback):
+        q = first = along = mp.mpf(0)
+        for z, weight in normal_nodes():
+            field = m + sigma * z
+            Y = field
+            for _ in range(40):
+                g = mp.tanh(beta * (field + feedback * Y))
+                step = (g - Y) / (1 - beta * feedback * (1 - g * g))
+                Y += step
+                if abs(step) < mp.mpf(10) ** -45:
+                    break
+            first, q, along = first + weight * Y, q + weight * Y * Y, along + weight * z * Y
+        return first, q, along / sigma
+
+    def gaps(m, feedback):
+        first, q, U = moments(m, feedback)
+        load = sigma**2 * (1 - U) ** 2 / q
+        return (first - m) / m, feedback * (1 - U) / (load * U) - 1
+
+    m, feedback = mp.findroot(gaps, start, tol=1e-30)
+    _, q, U = moments(m, feedback)
+    return sigma**2 * (1 - U) ** 2 / q
+
+
+@pytest.mark.parametrize("excess", [1e-12, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1])
+def test_capacity_next_to_gain_one_is_right(excess):
+    beta = 1 + excess
+    capacity = fh.hebb_capacity(beta)
+    fold = fh.hebb_retrieval(capacity, beta)
+    with mp.workdps(50):
+        start = (mp.mpf(fold.overlap), mp.mpf(fold.feedback))
+        at, *beside = (load_at(mp.mpf(fold.noise) * (1 + shift), mp.mpf(beta), start) for shift in (0, -0.01, 0.01))
+        assert float(at) == pytest.approx(capacity, rel=1e-9)
+        assert max(beside) < at
+
+
+def test_capacity_next_to_gain_one_has_its_limit():
+    """With m² = (β − 1) μ² and σ² = r m²: 1 = μ²(1/3 + r − 2r/(3 + 3r)) and α/(β − 1)² = (4/9) μ⁴ r/(1 + r)."""
+
+    def load(r):
+        return 4 / 9 * r / (1 + r) / (1 / 3 + r - 2 * r / (3 + 3 * r)) ** 2
+
+    best = optimize.minimize_scalar(lambda r: -load(r), bounds=(0.1, 0.6), method="bounded", options={"xatol": 1e-9})
+    for beta in (1 + 1e-12, 1.00001):
+        assert fh.hebb_capacity(beta) / (beta - 1) ** 2 == pytest.approx(-best.fun, rel=1e-4)
+    assert fh.hebb_capacity(1.0001) == pytest.approx(4.46e-9, rel=1e-3)
+    for worn in (fh.wear(levels=2), fh.wear(asymmetry=0.9), fh.wear(dilution=0.5, levels=3)):
+        assert fh.hebb_capacity(1 + 1e-9, worn) / fh.hebb_capacity(1 + 1e-9) == pytest.approx(1, rel=1e-6)
+
+
+def test_couplings_that_are_mostly_cut_one_way_have_the_capacity_of_a_closed_form():
+    """At infinite gain, with x = m/(σ√2): m = erf x, U = √(2/π) e^{−x²}/σ and α = σ²/(1/(1 − U)² + η)."""
+    for cut in (0.5, 0.9, 0.99):
+        noise = 1 / (1 - cut) - 1
+
+        def load(x, noise=noise):
+            sigma = special.erf(x) / (math.sqrt(2) * x)
+            return sigma**2 / ((1 - math.sqrt(2 / math.pi) / sigma * math.exp(-x * x)) ** -2 + noise)
+
+        best = optimize.minimize_scalar(lambda x: -load(x), bounds=(0.2, 3), method="bounded", options={"xatol": 1e-10})
+        assert fh.hebb_capacity(math.inf, fh.wear(asymmetry=cut)) == pytest.approx(-best.fun, rel=1e-9)
+
+
+def test_large_gains_tend_to_the_sign_function():
+    for worn in (fh.wear(), fh.wear(levels=2), fh.wear(asymmetry=0.99)):
+        limit = fh.hebb_capacity(math.inf, worn)
+        for beta in (1e6, 1e12, 1e300):
+            assert fh.hebb_capacity(beta, worn) == pytest.approx(limit, rel=2e-6)
+
+
+@pytest.mark.parametrize("beta", [1 + 1e-12, 1.0001, 1.5, 8.0, 1e6, math.inf])
+def test_retrieval_is_that_of_the_load_however_small(beta):
+    capacity = fh.hebb_capacity(beta)
+    for share in (1e-20, 1e-9, 1e-3, 0.5, 1.0):
+        found = fh.hebb_retrieval(share * capacity, beta)
+        assert found.load == pytest.approx(share * capacity, rel=1e-11)
+        assert 0 < found.sign_overlap <= 1
+    faint = fh.hebb_retrieval(1e-20 * capacity, beta)
+    if beta < math.inf:
+        assert math.tanh(beta * faint.overlap) == pytest.approx(faint.overlap, rel=1e-15 / min(beta - 1, 1) + 1e-12)
+
+
 def test_a_network_has_the_overlap_that_the_theory_says():
     patterns = fh.random_patterns(80, 1000, seed=1)  # α = .08
     memory = fh.Memory(fh.hebb(patterns), activation=fh.Tanh(4.0))
@@ -116,6 +222,10 @@ def test_a_worn_network_has_the_overlap_that_the_theory_says():
         (lambda: fh.wear(dilution=1.0), "dilution and asymmetry must be below 1; got 1"),
         (lambda: fh.wear(levels=1), "levels must be at least 2 and at most 256; got 1"),
         (lambda: fh.hebb_capacity(1.0), "beta must be finite, above 1; got 1"),
+        (lambda: fh.hebb_capacity(0.5), "beta must be finite, above 1; got 0.5"),
+        (lambda: fh.hebb_capacity(math.nan), "beta must be finite, above 1; got nan"),
+        (lambda: fh.hebb_capacity(1.01, fh.wear(dilution=0.999)), "wear must leave an end of retrieval; got noise 999"),
+        (lambda: fh.hebb_retrieval(3.46e-4, 2.0, fh.wear(dilution=0.999)), "wear must leave the branch in one piece"),
         (lambda: fh.hebb_retrieval(0.2, 8.0), "load must be at most the capacity 0.134669 of beta = 8; got 0.2"),
         (lambda: fh.hebb_retrieval(0.0, 8.0), "load must be finite, above 0"),
     ],

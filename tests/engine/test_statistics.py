@@ -69,7 +69,38 @@ def test_rates_without_spread_leave_an_honest_interval():
     assert over_realisations(np.ones(20)) == pytest.approx((due.low, due.high))
     assert over_realisations(np.zeros(20)) == pytest.approx((1 - due.high, 1 - due.low))
     assert over_realisations([0.3]) == (0.0, 1.0)
+    # Equal rates between 0 and 1 are no certainty, either.
+    for k, n, trials in ((2, 4, [10, 10, 10, 10]), (1, 4, [4, 8, 4, 12])):
+        due = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
+        assert over_realisations(np.array(trials) * k / n, trials) == pytest.approx((due.low, due.high))
+        assert bootstrap(np.array(trials) * k / n, trials) == pytest.approx((due.low, due.high))
     assert bootstrap(np.ones(20)) == over_realisations(np.ones(20))
+
+
+def test_realisations_without_a_trial_count_for_nothing():
+    assert np.isnan(over_realisations([0, 0], [0, 0])).all()
+    assert over_realisations([3, 0, 0], [10, 0, 0]) == (0.0, 1.0)
+    assert bootstrap([3, 0, 0], [10, 0, 0]) == (0.0, 1.0)
+    assert np.isnan(ratio_interval([3.0, 0, 0], [10, 0, 0])).all()
+    assert np.isnan(ratio_interval([0.0, 0], [0, 0])).all()
+    for k in (0, 10):
+        due = stats.binomtest(2 if k else 0, 2).proportion_ci(0.95, method="exact")
+        assert over_realisations([k, k, 0], [10, 10, 0]) == pytest.approx((due.low, due.high))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.5, 1.0])
+def test_no_rate_is_told_without_a_width(rate, count):
+    trials = np.full(count, 10)
+    for low, high in (
+        over_realisations(rate * trials, trials),
+        bootstrap(rate * trials, trials),
+        with_undecided(rate * trials, 0 * trials, trials),
+        wilson(rate * 10, 10),
+        clopper_pearson(rate * 10, 10),
+    ):
+        assert high - low > 0.1
+        assert low <= rate <= high
 
 
 def test_undecided_trials_widen_the_interval_to_both_bounds():

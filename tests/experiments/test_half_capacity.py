@@ -89,7 +89,7 @@ def test_a_power_law_is_extrapolated():
 
 
 def test_too_few_sizes_are_refused():
-    with pytest.raises(ValueError, match="one length, at least 3; got 2, 2, 2"):
+    with pytest.raises(ValueError, match="one length, and neurons at least 3 different sizes; got 2, 2, 2"):
         finite_size([1, 2], [1, 2], [1, 1])
     with pytest.raises(ValueError, match="must be positive"):
         finite_size([1, 2, 3], [1, 2, 3], [1, 0, 1])
