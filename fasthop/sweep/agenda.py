@@ -154,10 +154,9 @@ class _Task:
             self.left = len(self._rule.needed(self._parts))
         for one in counted if self._spec.experiment.counts else ():
             more = _counts(self._spec, one)[1]
-            while self._counted + len(more) > len(
-                self._counts
-            ):  # twice as many, so that a million are not copied often
-                self._counts = np.concatenate([self._counts, np.empty((max(len(self._counts), 64), 3), np.int64)])
+            if self._counted + len(more) > len(self._counts):  # twice as many, so that few copies are made of a million
+                room = np.empty((max(self._counted, len(more)), 3), np.int64)
+                self._counts = np.concatenate([self._counts[: self._counted], room])
             self._counts[self._counted : self._counted + len(more)] = more
             self._counted += len(more)
         return counted
