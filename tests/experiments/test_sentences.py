@@ -1,5 +1,6 @@
 """Tables say what the sentences of data/columns.md say, computed again by plain NumPy from the ends of `settle`."""
 
+import itertools
 import math
 
 import numpy as np
