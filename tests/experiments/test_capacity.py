@@ -586,7 +586,8 @@ def test_overlaps_of_biased_patterns_do_not_count_what_silence_has():
         np.full((1, 2), "settled"), np.array([[silence, xi[0]]]), xi[None], np.zeros(2, int), 0.9, True
     )
     assert found.outcome[0].tolist() == ["spurious", "retrieved"]
-    assert found.sign_overlap[0] == pytest.approx([0, 1], abs=1e-12)
+    assert recall.overlap_of(np.array([silence, xi[0]]), xi[0], True) == pytest.approx([0, 1], abs=1e-12)
+    assert found.sign_overlap[0].tolist() == [np.mean(silence * xi[0]), 1]  # what is told is not centred
     assert recall.overlap_of(-xi[0], xi[0], True) == pytest.approx(-1)
     assert recall.overlap_of(xi[1], xi[0], False) == np.mean(xi[1] * xi[0])
 
