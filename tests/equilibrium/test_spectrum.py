@@ -44,8 +44,6 @@ def test_no_state_beyond_1_counts_as_solved(n, symmetric, dtype):
     np.testing.assert_allclose(largest[error == 0], due[error == 0], rtol=0, atol=rounding)
     if symmetric:
         assert (largest <= due + rounding).all()
-        few = error > 0  # and one bound a memory, or Cholesky, is enough for every stable state
-        assert few[due < 0.99].all()
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -100,7 +98,7 @@ def test_what_is_far_below_1_needs_no_eigenvalues_of_a_state(monkeypatch):
         monkeypatch.setattr(linearised.Linearised, name, spy)
     n, rng = 60, np.random.default_rng(2)
     W = rng.standard_normal((n, n)) / np.sqrt(n)
-    for factor, size, due in ((0.4, 0.1, []), (0.9, 1.5, ["_proven"]), (0.9, 0.1, ["_proven", "_exact"])):
+    for factor, size, due in ((0.4, 0.1, []), (0.9, 1.5, []), (0.9, 0.1, ["_proven", "_exact"])):
         counted.clear()
         y = size * rng.standard_normal(n)
         y[0] = 0  # of the largest slope, 1

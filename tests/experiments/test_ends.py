@@ -65,7 +65,7 @@ def test_ends_are_those_that_settle_finds():
     memory = fh.Memory(fh.hebb(xi), activation=fh.Tanh(8.0))
     starts = ends._starts(chosen, xi[None], range(50), [4], 3)[0]
     assert set(np.unique(starts)) == {-1.0, 1.0}
-    found = fh.census(memory, fh.settle(memory, starts))
+    found = fh.census(memory, fh.settle(memory, starts, dt=float(fh.faithful_step(memory))))
     hits = found["attractor"].value_counts().to_numpy()
     assert sorted(rows["hits"]) == sorted(hits)
     first = found.drop_duplicates("attractor")

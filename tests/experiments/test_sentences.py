@@ -294,7 +294,7 @@ def test_dead_rows_are_what_their_sentences_say(bias, rule):
         W, b = (fh.hebb(xi[r]), np.zeros(n)) if rule == "hebb" else (fh.covariance(xi[r], activity=bias), None)
         b = bias * (1 - W.sum(axis=1)) if b is None else b
         memory = fh.Memory(gain * W, gain * b, "hard_tanh")
-        ends = fh.settle(memory, gain * cues[r], tolerance=row["tolerance"], t_max=row["t_max"])
+        ends = fh.settle(memory, gain * cues[r], tolerance=row["tolerance"], t_max=row["t_max"], dt=row["dt"])
         due = dict.fromkeys(("retrieved", "lost", "collapsed", "open", "all_dead"), 0)
         dead = dict.fromkeys(("retrieved", "lost", "collapsed"), 0)
         for c in range(count):
@@ -371,7 +371,7 @@ def test_ends_rows_are_what_their_sentences_say(bias):
     for r, group in found.groupby("realisation"):
         W = fh.hebb(xi[r])
         memory = fh.Memory(W, activation={"name": "tanh", "beta": 4.0})
-        ends = fh.settle(memory, cues[r], tolerance=1e-10, t_max=1e4)
+        ends = fh.settle(memory, cues[r], tolerance=1e-10, t_max=1e4, dt=group["dt"].iloc[0])
         distinct = []  # states and hits
         for y in ends.state[ends.settled]:
             same = next(
