@@ -33,9 +33,9 @@ METHODS = {"euler": _Scheme(EULER, 2.0), "rk4": _Scheme(RK4, 2.785293563405282)}
 #: (RK4: by .29 a step) and leaves room for what the eigenvalue estimate misses.
 SAFETY = 0.5
 
-#: Share of `default_step` at which the boundaries between basins are where the flow has them. Of normal random starts of
-#: Hebb memories (β = 8, load .14) 7.3, 1.0 and .1 % end elsewhere at the whole, a half and a quarter of it than at a
-#: 24th (N = 200, 2000 starts), and 14.8, 3.8 and .2 % (N = 400, 600 starts).
+#: Share of `default_step` at which the boundaries between basins are where the flow has them. Of normal random starts
+#: of Hebb memories (β = 8, load .14) 7.3, 1.0 and .1 % end elsewhere at the whole, a half and a quarter of it than at
+#: a 24th (N = 200, 2000 starts), and 14.8, 3.8 and .2 % (N = 400, 600 starts).
 FAITHFUL = {"euler": 1 / 64, "rk4": 1 / 4}
 
 #: Kinds of ends, in the order of the kernels' codes.
