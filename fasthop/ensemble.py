@@ -195,7 +195,7 @@ def settle(
 
     A state is steady where the residual W g(y) − y + b is 0 neuron by neuron: |residual_i| ≤ tolerance · max(1, |y_i|),
     or what rounding leaves of it. Where that is so only because some |y_i| is above 1, max|residual| must also have
-    fallen by a hundredth in the last step, so that what grows for ever is never steady.
+    fallen by a hundredth in the last step, so that what grows for ever, faster than the tolerance, is never steady.
 
     The default step keeps trajectories stable. It is the flow where cues are near their patterns; of starts that are
     far from every attractor some percent then end in another one than a fine step takes them to (`faithful_step`).
@@ -338,7 +338,8 @@ def faithful_step(memory: Memory, method: str = "rk4") -> np.ndarray:
     A share FAITHFUL of `default_step`, which keeps a trajectory stable but moves the boundaries between basins: starts
     near one then end on its other side. What asks which basin a start is in takes this step by default.
     """
-    return np.asarray(FAITHFUL[method] * default_step(memory, method))
+    step = default_step(memory, method)  # which knows the methods
+    return np.asarray(FAITHFUL[method] * step)
 
 
 def integrate(

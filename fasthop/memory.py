@@ -219,19 +219,25 @@ class Memory:
         k, n = self.count or 1, self.neurons
         kinds = [as_activation(layer.activation) for layer in self.layers]
         slope = max((kind.max_slope for kind in kinds if np.isfinite(kind.max_slope)), default=1.0)
-        ones, bias = np.ones((k, n)), np.abs(self.b.reshape(k, n).astype(np.float64))
-        tables = (self.weights.blocks, self.weights.mirror)
-        rows, columns = (
-            Weights(n, self.count, table.tolist(), np.abs(self.weights.stored), False).apply(ones) for table in tables
-        )
+        bias = np.abs(self.b.reshape(k, n).astype(np.float64))
+        rows = self._sums_of_sizes(self.weights.blocks)
         if self.variable == "y":
             fixed, shared = bias, rows * max(1.0, slope)
         elif self.variable == "u":
             fixed, shared = slope * bias, slope * rows
         else:
+            columns = self._sums_of_sizes(self.weights.mirror)
             fixed = slope * bias.max(axis=1, keepdims=True) * columns
             shared = slope * rows.max(axis=1, keepdims=True) * columns + columns
         return _powers_of_two(fixed), _powers_of_two(shared)
+
+    def _sums_of_sizes(self, blocks: np.ndarray) -> np.ndarray:
+        """Return Σ_j |W_ij| of every row of W or, by the table of its mirror, of Wᵀ, shape (K, N)."""
+        n, table = self.neurons, blocks.tolist()
+        one = np.ones((1, n))
+        # One after the other, because |W| is a copy.
+        parts = [Weights(n, None, table, np.abs(stored[None]), False).apply(one) for stored in self.weights.stored]
+        return np.concatenate(parts)
 
     @cached_property
     def jumps(self) -> bool:

@@ -27,6 +27,7 @@ from fasthop.fields import activate, spans
 from fasthop.memory import Memory
 from fasthop.runtime import one_blas_thread
 from fasthop.scope import refuse
+from fasthop.states.stability import STEADY
 from fasthop.weights import Blocks, Dense, LowRank, Weights, low_rank_parts
 from fasthop_kernels.adjoint import Adjoints
 from fasthop_kernels.products import DIAGONAL, LOW_RANK, PLAIN
@@ -35,8 +36,6 @@ from fasthop_kernels.products import DIAGONAL, LOW_RANK, PLAIN
 KINDS = ("solved", "unsolved", "not_finite", "unsettled", "unstable", "kink")
 _CODE = {kind: code for code, kind in enumerate(KINDS)}
 
-#: A state is settled where its relative residual is at most this.
-SETTLED = {"float64": 1e-6, "float32": 1e-3}
 _TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 
 #: Solvers that need no more than a nonsingular I − J, and so serve at saddles too.
@@ -231,7 +230,7 @@ def judge(at: Linearised, right: np.ndarray) -> np.ndarray:
     """Return what the states themselves say, as a status of each, int8, shape (B,)."""
     status = np.full(len(at.states), SOLVED, np.int8)
     status[_on_kink(at)] = _CODE["kink"]
-    status[~(at.residual <= SETTLED[at.memory.dtype.name])] = _CODE["unsettled"]
+    status[~(at.residual <= STEADY[at.memory.dtype])] = _CODE["unsettled"]
     status[~(np.isfinite(at.states).all(axis=1) & np.isfinite(right).all(axis=1))] = NOT_FINITE
     return status
 

@@ -162,13 +162,13 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     `retrieved`, `lost` and `collapsed` are shares of the cues, `open` that of those that did not settle; the interval
     of `retrieved` holds however these would have ended. `dead_…` is the share of the neurons that are dead in the ends
     of that group, with its 95 % interval over realisations, NaN where there are none; `all_dead` the share of settled
-    cues whose end has no other neuron.
+    cues whose end has no other neuron; `dt` the longest step.
     """
     columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
     for key, group in frame.groupby(columns, sort=False):
         row: dict[str, Any] = dict(zip(columns, key, strict=True))
-        row |= {"realisations": len(group), "cues": group["cues"].sum()}
+        row |= {"realisations": len(group), "dt": group["dt"].max(), "cues": group["cues"].sum()}
         row |= {name: group[name].sum() / group["cues"].sum() for name in (*GROUPS, "open")}
         row["retrieved_low"], row["retrieved_high"] = with_undecided(group["retrieved"], group["open"], group["cues"])
         settled = group["cues"] - group["open"]

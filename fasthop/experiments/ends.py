@@ -233,7 +233,8 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     classes together: `all_distinct`, which grows with the number of starts, the mean number of distinct ends; `singles`
     the mean number of those with one hit; `unseen` the estimate Σ singles/Σ starts (Good, Biometrika 40:237, 1953) of
     the share of starts whose ends were not seen yet, with its interval; `chao` the mean of the least number of distinct
-    ends that singles and doubles speak for (Chao, Scandinavian Journal of Statistics 11:265, 1984).
+    ends that singles and doubles speak for (Chao, Scandinavian Journal of Statistics 11:265, 1984); `dt`
+    the longest step.
     """
     columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
@@ -252,6 +253,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
         low, high = over_realisations(singles, starts)
         whole = {"realisations": len(ids), "all_distinct": distinct.mean(), "singles": singles.mean()}
         whole |= {"unseen": singles.sum() / (starts * len(ids)), "unseen_low": low, "unseen_high": high}
+        whole["dt"] = group["dt"].max()
         whole["chao"] = (distinct + singles * (singles - 1) / (2 * (doubles + 1))).mean()
         for kind in CLASSES:
             same = group[group["kind"] == kind]

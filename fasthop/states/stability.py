@@ -43,7 +43,7 @@ VERDICTS = ("stable", "unstable", "undecided", "not_steady")
 #: A real part of at most this times the norm of the matrix is a zero; the residual relative to max(1, |y_i|) from which
 #: on a state is not steady; and the distance of a neuron from a jump of Λ at which it stands on it.
 _ZERO = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-4}
-_STEADY = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-3}
+STEADY = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-3}
 _KINK = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-4}
 
 #: Neurons above which only the largest eigenvalue is computed, by Lanczos's or Arnoldi's method.
@@ -129,7 +129,7 @@ def stability(memory: Memory, states: Any) -> Stability:
     verdict[largest > zero], verdict[largest < -zero] = "unstable", "stable"
     on_jump = kinked.any(axis=1)
     verdict[on_jump & ~((verdict == "stable") & symmetric)] = "undecided"
-    verdict[~(relative(left, array) <= _STEADY[memory.dtype])] = "not_steady"
+    verdict[~(relative(left, array) <= STEADY[memory.dtype])] = "not_steady"
     return Stability(verdict, largest, dead.k, values)
 
 

@@ -39,6 +39,13 @@ def test_the_default_step_is_not_enough_for_them():
     assert (~alike).sum() > 4
 
 
+def test_a_method_that_is_none_is_named():
+    memory = fh.Memory([[0.5]])
+    for call in (lambda: fh.faithful_step(memory, "heun"), lambda: fh.basins(memory, [[1.0]], method="heun")):
+        with pytest.raises(ValueError, match="method must be one of 'euler', 'rk4'; got 'heun'"):
+            call()
+
+
 def test_basins_takes_it_and_says_so():
     memory = fh.Memory([[0.2, -1.5], [-1.5, 0.1]], [1.0, 0.8], "relu")
     starts = np.random.default_rng(1).normal(size=(50, 2))
