@@ -276,8 +276,8 @@ def _info(arguments: argparse.Namespace) -> int:
 
     import numba
 
+    from fasthop.sweep.machine import blas, instruction_set
     from fasthop_kernels import ensemble
-    from fasthop_kernels.lanes import instruction_set
 
     statistics = getattr(ensemble.work, "stats", None)  # a plain function under NUMBA_DISABLE_JIT
     cache = getattr(statistics, "cache_path", None)
@@ -285,10 +285,11 @@ def _info(arguments: argparse.Namespace) -> int:
     lines = {
         "fasthop": __version__,
         "python": platform.python_version(),
-        **{name: version(name) for name in ("numba", "numpy", "pandas", "pyarrow")},
+        **{name: version(name) for name in ("numba", "numpy", "scipy", "pandas", "pyarrow")},
         "threads": threads,
         "threading layer": numba.threading_layer(),
         "instruction set": instruction_set(),
+        "BLAS": ", ".join(" ".join(library.values()) for library in blas()),
         "kernel cache": cache or "none; every process compiles anew",
     }
     for name, value in lines.items():

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
 
 import fasthop
 
@@ -17,10 +21,31 @@ _PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "pandas", "pyarrow")
 
 @functools.cache
 def instruction_set() -> str:
-    """Return the vector instructions that the kernels use; bits may differ between machines where it does."""
+    """Return what decides the last bits: the kernels' vector instructions and the BLAS's kernels ("avx512+SkylakeX").
+
+    Two machines of one name give the same bits with the same versions of the packages. Kernels that are not compiled
+    (NUMBA_DISABLE_JIT) are "plain". OpenBLAS and BLIS say for which processor they chose their kernels; another BLAS
+    has its own name only.
+    """
+    import numba
+
     from fasthop_kernels import lanes
 
-    return str(lanes.instruction_set())
+    kernels = "plain" if numba.config.DISABLE_JIT else lanes.instruction_set()
+    return "+".join([kernels, *sorted({library.get("architecture", library["name"]) for library in blas()})])
+
+
+@functools.cache
+def blas() -> list[dict[str, str]]:
+    """Return name, version and, where it says so, architecture of every BLAS that NumPy and SciPy have loaded."""
+    importlib.import_module("scipy.linalg")
+    names = {"name": "internal_api", "version": "version", "architecture": "architecture"}
+    loaded = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    found = [{ours: str(library[its]) for ours, its in names.items() if library.get(its)} for library in loaded]
+    if not found:  # such as Apple's Accelerate
+        built_with = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        found = [{"name": str(built_with["name"]), "version": str(built_with["version"])}]
+    return sorted(found, key=lambda library: sorted(library.items()))
 
 
 @functools.cache
@@ -35,12 +60,13 @@ def kernel_digest() -> str:
 
 
 @functools.cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that compute."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
 def machine() -> dict[str, Any]:
-    """Return host, processors, threads of the kernels, instruction set and versions."""
+    """Return host, processors, threads of the kernels, instruction set, BLAS and versions."""
     import numba
 
     return {
@@ -49,7 +75,8 @@ def machine() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "threads": numba.get_num_threads(),
         "instruction_set": instruction_set(),
+        "blas": blas(),
         "engine_version": fasthop.__version__,
         "kernel_digest": kernel_digest(),
-        "versions": _versions(),
+        "versions": versions(),
     }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from fasthop.sweep.attempt import as_result, attempt
 from fasthop.sweep.columns import FOOTER, read_table, starts_of_runs, table_schema
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.index import Index, held, index_files
-from fasthop.sweep.machine import instruction_set, machine
+from fasthop.sweep.machine import instruction_set, machine, versions
 from fasthop.sweep.merge import gather, same_bits
 from fasthop.sweep.plan import Chunk, TaskPlan, plan_tasks
 from fasthop.sweep.spec import Registry, Spec
@@ -103,7 +103,7 @@ def verify(folder: str | Path, sample: int = 3, seed: int = 0, registry: Registr
     for chunk, there in pieces:
         again = attempt(spec.experiment.rows, chunk.task.parameters, chunk.realisations, spec.seed)
         if not same_bits(there, as_result(spec, chunk, again, 0.0, machine()).table):
-            problems.append(f"the chunk {chunk.id} has other rows than computing it again gives.")
+            problems.append(f"the chunk {chunk.id} has other rows than computing it again gives{_cause(manifest)}.")
     return VerifyReport(
         folder, count, int(index.rows.sum()), len(pieces), tuple(problems), tuple(_notes(index, foreign))
     )
@@ -170,6 +170,18 @@ def _sample(
         realisations = tuple(index.realisation[own].tolist())
         chunks.append((Chunk(-1, tasks[index.task[own[0]]], int(part[low]), realisations), own))
     return chunks, len(entries) - len(mine)
+
+
+def _cause(manifest: Mapping[str, Any]) -> str:
+    """Name the packages that were others when the rows were computed: their last bits may differ."""
+    this, before = versions(), set()
+    for entry in manifest["runs"]:
+        there = entry.get("versions") if entry.get("instruction_set") == instruction_set() else None
+        if isinstance(there, dict):
+            before |= {
+                f"{name} {there.get(name)} (here {this[name]})" for name in this if there.get(name) != this[name]
+            }
+    return f", which may be the doing of {', '.join(sorted(before))}" if before else ""
 
 
 def _notes(index: Index, foreign: int) -> Iterator[str]:

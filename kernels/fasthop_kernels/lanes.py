@@ -42,7 +42,7 @@ _TILES = {
     "avx512": RegisterTile(4, 6, 512, True),
     "avx2": RegisterTile(4, 3, 256, True),
     "neon": RegisterTile(4, 4, 128, True),
-    "plain": RegisterTile(4, 2, 128, False),
+    "generic": RegisterTile(4, 2, 128, False),
 }
 
 
@@ -56,7 +56,7 @@ define <8 x double> @probe(<8 x double> %x, <8 x double> %y, <8 x double> %z) "p
 
 
 def instruction_set() -> str:
-    """Name the instruction set that numba compiles for in this process: avx512, avx2, neon or plain.
+    """Name the instruction set that numba compiles for in this process: avx512, avx2, neon or generic.
 
     Read from the code that numba's own target machine emits for one multiply-add, because neither the name of a CPU
     nor a list of features says alone what LLVM will use.
@@ -65,7 +65,7 @@ def instruction_set() -> str:
     assembly = machine.emit_assembly(llvmlite.binding.parse_assembly(_PROBE))
     if "vfmadd" in assembly:
         return "avx512" if "zmm" in assembly else "avx2"
-    return "neon" if "fmla" in assembly else "plain"
+    return "neon" if "fmla" in assembly else "generic"
 
 
 TILE = _TILES[instruction_set()]

@@ -170,7 +170,7 @@ np.save(sys.argv[1], ends.state)
 """
 
 
-@pytest.mark.parametrize(("cpu", "name"), [("haswell", "avx2"), ("generic", "plain")])
+@pytest.mark.parametrize(("cpu", "name"), [("haswell", "avx2"), ("generic", "generic")])
 def test_instruction_set_follows_numbas_target(run_python, cpu, name):
     environment = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""} if X86 else {}
     said = run_python(SAY, **environment).strip()

@@ -64,7 +64,7 @@ def test_random_numbers_are_those_of_their_version():
 def test_rows_are_those_of_their_version():
     found = digest(numbers())
     assert list(KERNEL) == [KERNEL_VERSION]
-    assert KERNEL[KERNEL_VERSION].get(instruction_set(), found) == found
+    assert KERNEL[KERNEL_VERSION].get(instruction_set().partition("+")[0], found) == found
 
 
 def test_digest_notices_the_last_bit():
