@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import fasthop as fh
-from fasthop_kernels import random, variates
+from fasthop_kernels.mathematics import random, variates
 
 
 def best(benchmark):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import fasthop as fh
-from fasthop.activations import ACTIVATIONS
-from fasthop_kernels.activations import activate
-from fasthop_kernels.lanes import MAX_LINES, lane_line
-from fasthop_kernels.products import PLAIN, add_weights
+from fasthop.model.activations import ACTIVATIONS
+from fasthop_kernels.dynamics.activations import activate
+from fasthop_kernels.dynamics.products import PLAIN, add_weights
+from fasthop_kernels.machine.lanes import MAX_LINES, lane_line
 
 DTYPES = ["float64", "float32"]
 

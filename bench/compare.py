@@ -14,7 +14,7 @@ import peers
 from threadpoolctl import threadpool_limits
 
 import fasthop as fh
-from fasthop_kernels.lanes import instruction_set
+from fasthop_kernels.machine.lanes import instruction_set
 
 #: Neurons, trajectories, steps.
 SHAPES = [(16, 2048, 200), (64, 1024, 100), (128, 512, 100), (256, 512, 50), (512, 512, 20), (1024, 256, 10)]

@@ -13,9 +13,9 @@ import numpy as np
 from compare import best_times
 
 import fasthop as fh
-from fasthop.activations import ACTIVATIONS
-from fasthop_kernels import activations as kernels
-from fasthop_kernels.lanes import LINE, MAX_LINES, instruction_set, lane_line
+from fasthop.model.activations import ACTIVATIONS
+from fasthop_kernels.dynamics import activations as kernels
+from fasthop_kernels.machine.lanes import LINE, MAX_LINES, instruction_set, lane_line
 
 H = 0.05
 SYSTEMS = {

@@ -7,44 +7,44 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "fasthop.activations": [
+    "fasthop.model.activations": [
         *("Activation", "Exp", "GELU", "Gaussian", "HardTanh", "Identity", "LayerNorm", "LeakyReLU", "Power", "ReLU"),
         *("RectifiedPower", "SELU", "SiLU", "Sigmoid", "SmoothLeakyReLU", "SoftThreshold", "Softmax", "Softplus"),
         *("Sphere", "Tanh"),
     ],
-    "fasthop.derivatives": ["energy_gradient", "energy_hessian", "residual"],
-    "fasthop.descent": ["lyapunov_condition", "numerical_abscissa", "orientation_bound", "why_not_lyapunov"],
-    "fasthop.drives": ["OrthogonalFactor", "lyapunov", "polar"],
-    "fasthop.energies": ["energy"],
-    "fasthop.ensemble": ["Ends", "Trajectories", "default_step", "faithful_step", "settle", "simulate"],
+    "fasthop.dynamics.jacobians": ["energy_gradient", "energy_hessian", "residual"],
+    "fasthop.energies.lyapunov": ["lyapunov_condition", "numerical_abscissa", "orientation_bound", "why_not_lyapunov"],
+    "fasthop.model.systems": ["OrthogonalFactor", "lyapunov", "polar"],
+    "fasthop.energies.energy": ["energy"],
+    "fasthop.dynamics.ensemble": ["Ends", "Trajectories", "default_step", "faithful_step", "settle", "simulate"],
     "fasthop.equilibrium.autodiff": ["jax_settle", "torch_settle"],
     "fasthop.equilibrium.clamping": ["clamp"],
     "fasthop.equilibrium.convergence": ["contraction", "plot_contraction"],
     "fasthop.equilibrium.gradients": ["Gradient", "gradient"],
     "fasthop.experiments.basins": ["basins"],
-    "fasthop.experiments.critical_noise": [
+    "fasthop.analysis.critical_noise": [
         *("attraction_radius", "critical_noise", "critical_overlap", "hamming_radius"),
     ],
-    "fasthop.experiments.gains": ["capacity_by_gain", "plot_capacity_by_gain"],
-    "fasthop.experiments.half_capacity": ["finite_size", "half_capacity"],
-    "fasthop.family": ["Energy"],
+    "fasthop.analysis.gains": ["capacity_by_gain", "plot_capacity_by_gain"],
+    "fasthop.analysis.half_capacity": ["finite_size", "half_capacity"],
+    "fasthop.model.energy_family": ["Energy"],
     "fasthop.geometry.entropy": ["BasinEntropy", "UncertaintyExponent", "basin_entropy", "uncertainty_exponent"],
     "fasthop.geometry.rays": ["radii"],
     "fasthop.geometry.saddles": ["BoundarySaddles", "boundary_saddles"],
     "fasthop.geometry.slices": ["Slice", "basin_slice"],
-    "fasthop.inputs": ["load_patterns", "load_weights"],
-    "fasthop.learning": ["covariance", "hebb", "maximal_stability", "pseudo_inverse", "storkey"],
-    "fasthop.mean_field": ["Retrieval", "Wear", "hebb_capacity", "hebb_retrieval", "wear"],
-    "fasthop.memory": ["Layer", "Memory"],
-    "fasthop.models": [
+    "fasthop.storage.inputs": ["load_patterns", "load_weights"],
+    "fasthop.storage.rules": ["covariance", "hebb", "maximal_stability", "pseudo_inverse", "storkey"],
+    "fasthop.storage.mean_field": ["Retrieval", "Wear", "hebb_capacity", "hebb_retrieval", "wear"],
+    "fasthop.model.memory": ["Layer", "Memory"],
+    "fasthop.model.named_models": [
         *("alive_and_dead", "contraction_bound", "dense_associative_memory", "exponential_memory"),
         *("hierarchical_memory", "hopfield_1984", "krotov_hopfield", "softmax_memory"),
     ],
-    "fasthop.patterns": [
+    "fasthop.storage.patterns": [
         *("add_noise", "choose", "correlated_patterns", "digit_images", "digit_means", "flip"),
         *("flip_exactly", "hide", "hide_last", "random_patterns", "spherical_patterns"),
     ],
-    "fasthop.random_matrices": [
+    "fasthop.goe.random_matrices": [
         "Extremes",
         "edge_scaling",
         "expected_lambda_max",
@@ -57,7 +57,7 @@ _HOMES = {
         "remove_directions",
         "stabilisation_table",
     ],
-    "fasthop.starts": ["Ball", "Normal", "Uniform"],
+    "fasthop.dynamics.starts": ["Ball", "Normal", "Uniform"],
     "fasthop.states.census": ["census"],
     "fasthop.states.certificate": ["Certificate"],
     "fasthop.states.dead": ["DeadNeurons", "Recovered", "dead_neurons", "recover"],
@@ -81,11 +81,11 @@ _HOMES = {
     "fasthop.sweep.status": ["status"],
     "fasthop.sweep.tables": ["capacity"],
     "fasthop.sweep.verify": ["verify"],
-    "fasthop.synapses": ["dilute", "dilute_one_way", "quantise"],
-    "fasthop.tracy_widom": ["larger_cdf", "larger_moments", "larger_pdf", "tw1_cdf", "tw1_moments", "tw1_pdf"],
+    "fasthop.storage.wear": ["dilute", "dilute_one_way", "quantise"],
+    "fasthop.goe.tracy_widom": ["larger_cdf", "larger_moments", "larger_pdf", "tw1_cdf", "tw1_moments", "tw1_pdf"],
     "fasthop.training.fit": ["Fit", "fit", "respond"],
     "fasthop.training.optimisers": ["Adam", "SGD"],
-    "fasthop.weights": ["Blocks", "LowRank"],
+    "fasthop.model.weights": ["Blocks", "LowRank"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

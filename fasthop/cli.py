@@ -277,7 +277,7 @@ def _info(arguments: argparse.Namespace) -> int:
     import numba
 
     from fasthop.sweep.machine import blas, instruction_set
-    from fasthop_kernels import ensemble
+    from fasthop_kernels.dynamics import ensemble
 
     statistics = getattr(ensemble.work, "stats", None)  # a plain function under NUMBA_DISABLE_JIT
     cache = getattr(statistics, "cache_path", None)

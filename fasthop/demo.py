@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from fasthop.derivatives import residual
-from fasthop.energies import energy
+from fasthop.dynamics.jacobians import residual
+from fasthop.energies.energy import energy
 from fasthop.files import shipped
-from fasthop.memory import Memory
+from fasthop.model.memory import Memory
 from fasthop.sweep.read import read
 from fasthop.sweep.run import run
 

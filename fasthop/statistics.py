@@ -9,7 +9,7 @@ from scipy import special
 
 from fasthop import checks
 from fasthop.runtime import all_threads
-from fasthop_kernels import random
+from fasthop_kernels.mathematics import random
 
 
 def wilson(successes: Any, trials: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import special
 
-from fasthop.activations import as_activation
+from fasthop.model.activations import as_activation
 
 STEP = 1e-30
 

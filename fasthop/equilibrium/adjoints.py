@@ -12,8 +12,8 @@ from fasthop.equilibrium.equations import WIDE
 from fasthop.equilibrium.linearised import Linearised
 from fasthop.equilibrium.preconditioned import preconditioned, worth_it
 from fasthop.runtime import one_blas_thread
-from fasthop_kernels import adjoint as kernels
-from fasthop_kernels.steppers import RK4
+from fasthop_kernels.dynamics.steppers import RK4
+from fasthop_kernels.linear import adjoint as kernels
 
 SOLVED, UNSOLVED, NOT_FINITE = kernels.SOLVED, kernels.UNSOLVED, kernels.NOT_FINITE
 

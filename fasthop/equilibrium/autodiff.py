@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fasthop.ensemble import settle
+from fasthop.dynamics.ensemble import settle
 from fasthop.equilibrium.gradients import gradient
-from fasthop.memory import Memory
-from fasthop.scope import refuse
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 
 #: (W, b, starts) to steady states, of arrays of a framework.
 Settle = Callable[[Any, Any, Any], Any]

@@ -8,11 +8,10 @@ from typing import Self
 import numpy as np
 
 from fasthop import checks
-from fasthop.activations import as_activation
-from fasthop.memory import Memory
-from fasthop.scope import refuse
-from fasthop.weights import Weights
-from fasthop_kernels.products import DIAGONAL, PLAIN, TRANSPOSED
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
+from fasthop.model.weights import Weights
+from fasthop_kernels.dynamics.products import DIAGONAL, PLAIN, TRANSPOSED
 
 
 class Clamped(Weights):
@@ -100,7 +99,7 @@ def clamp(memory: Memory, layers: Sequence[int]) -> Memory:
     edges = np.concatenate([[0], np.cumsum([layer.neurons for layer in memory.layers])]).tolist()
     chosen = sorted({checks.whole("layers", layer, least=-most, most=most - 1) % most for layer in layers})
     for layer in chosen:
-        if (name := as_activation(memory.layers[layer].activation).name) != "identity":
+        if (name := memory.spans[layer][1].name) != "identity":
             raise ValueError(f"layers[{layer}] must have the identity as its activation to be held; got {name!r}.")
     free = memory.weights
     if isinstance(free, Clamped):  # what is held stays held

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fasthop.ensemble import settle
+from fasthop.dynamics.ensemble import settle
 from fasthop.equilibrium.adjoints import SOLVED, iteration
 from fasthop.equilibrium.equations import states_of
 from fasthop.equilibrium.linearised import Linearised
-from fasthop.memory import Memory
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 from fasthop.runtime import one_blas_thread
-from fasthop.scope import refuse
 
 #: Both iterations are run until what is left has fallen by this factor; the rate is that of its second half.
 FALL = 1e-10
@@ -76,7 +76,7 @@ def contraction(memory: Memory, states: Any) -> pd.DataFrame:
 
 def plot_contraction(table: pd.DataFrame, path: str | Path) -> None:
     """Draw the iterations of `contraction` over ρ(J) with what ρ predicts, as PNG."""
-    from fasthop.equilibrium.plot import iterations
+    from fasthop.plots.contraction import iterations
 
     iterations(table, Path(path))
 

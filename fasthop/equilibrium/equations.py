@@ -14,14 +14,14 @@ from typing import Any, Self
 import numpy as np
 
 from fasthop import checks
-from fasthop.derivatives import flow_jacobians, jacobians
-from fasthop.fields import curvature, owners, relative, residuals, slopes, spans, thin_curvature
-from fasthop.memory import Memory
+from fasthop.dynamics.evaluate import curvature, owners, relative, residuals, slopes, thin_curvature
+from fasthop.dynamics.jacobians import flow_jacobians, jacobians
+from fasthop.model.memory import Memory
 from fasthop.runtime import on_threads, one_blas_thread, workers_for
-from fasthop_kernels import adjoint as kernels
-from fasthop_kernels.lanes import LINE, lane_line
-from fasthop_kernels.steppers import EULER
-from fasthop_kernels.tables import Tables
+from fasthop_kernels.dynamics.steppers import EULER
+from fasthop_kernels.dynamics.tables import Tables
+from fasthop_kernels.linear import adjoint as kernels
+from fasthop_kernels.machine.lanes import LINE, lane_line
 
 #: Cache lines of lanes in a tile of GMRES, whose basis should stay in the caches, and in other tiles.
 NARROW, WIDE = 3, 6
@@ -127,7 +127,7 @@ class Equations:
     @cached_property
     def rooted(self) -> bool:
         """Whether Λ is nowhere negative, so that J has the eigenvalues of √Λ W √Λ."""
-        return all(kind.monotone for _, kind in spans(self.memory))
+        return all(kind.monotone for _, kind in self.memory.spans)
 
     @property
     def similar(self) -> bool:
@@ -148,7 +148,7 @@ class Equations:
     def pointwise(self) -> np.ndarray:
         """Which neurons have an elementwise g, shape (N,)."""
         found = np.ones(self.memory.neurons, bool)
-        for span, kind in spans(self.memory):
+        for span, kind in self.memory.spans:
             found[span] = not kind.blockwise
         return found
 
@@ -180,7 +180,7 @@ class Equations:
     def _roots(self, Lam: np.ndarray) -> np.ndarray:
         """Return √Λ of whole Λ, (B, N, N), block by block."""
         roots = np.zeros_like(Lam)
-        for span, kind in spans(self.memory):
+        for span, kind in self.memory.spans:
             part = Lam[:, span, span]
             if kind.blockwise:
                 values, vectors = np.linalg.eigh(part)
@@ -196,7 +196,7 @@ class Equations:
 
     @property
     def _at(self) -> tuple[Memory, np.ndarray, np.ndarray]:
-        """What `fasthop.derivatives` asks for: the memory, Λ, and W of each state."""
+        """What `fasthop.dynamics.jacobians` asks for: the memory, Λ, and W of each state."""
         W = self.W[0] if self.memory.count is None else self.W[self.owners]
         return self.memory, thin_curvature(self.memory, self.arguments), W
 

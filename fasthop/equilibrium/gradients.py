@@ -16,21 +16,21 @@ from typing import Any
 import numpy as np
 
 from fasthop import checks
-from fasthop.ensemble import settle
+from fasthop.dynamics.ensemble import settle
+from fasthop.dynamics.evaluate import activate
 from fasthop.equilibrium.adjoints import NOT_FINITE, SOLVED, SOLVERS, fill, solve
 from fasthop.equilibrium.clamping import Clamped
 from fasthop.equilibrium.equations import states_of
 from fasthop.equilibrium.linearised import Linearised
 from fasthop.equilibrium.parameter_slopes import parameter_slopes
 from fasthop.equilibrium.spectra import Spectrum
-from fasthop.fields import activate, spans
-from fasthop.memory import Memory
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
+from fasthop.model.weights import Blocks, Dense, LowRank, Weights, low_rank_parts
 from fasthop.runtime import one_blas_thread
-from fasthop.scope import refuse
 from fasthop.states.stability import STEADY
-from fasthop.weights import Blocks, Dense, LowRank, Weights, low_rank_parts
-from fasthop_kernels.adjoint import Adjoints
-from fasthop_kernels.products import DIAGONAL, LOW_RANK, PLAIN
+from fasthop_kernels.dynamics.products import DIAGONAL, LOW_RANK, PLAIN
+from fasthop_kernels.linear.adjoint import Adjoints
 
 #: What became of a state, in the order of the codes.
 KINDS = ("solved", "unsolved", "not_finite", "unsettled", "unstable", "kink")
@@ -259,7 +259,7 @@ def _solve(at: Linearised, right: np.ndarray, solver: str, tolerance: float) -> 
 def _on_kink(at: Linearised) -> np.ndarray:
     """Say where g has no derivative: its slopes on the two sides of the state differ."""
     found = np.zeros(len(at.states), bool)
-    for span, kind in spans(at.memory):
+    for span, kind in at.memory.spans:
         if kind.kinks and not kind.blockwise:
             x = at.arguments[:, span]
             below, above = (kind.slope(np.nextafter(x, np.asarray(side, x.dtype))) for side in (-np.inf, np.inf))
@@ -330,7 +330,7 @@ def derivatives(
         held = given(rows(adjoint)[..., memory.weights.held])
         q = np.where(memory.weights.held, 0.0, q)
     dparameters = []
-    for part, kind in spans(memory):
+    for part, kind in memory.spans:
         moves = parameter_slopes(kind, at.arguments[:, part].astype(np.float64))
         products = {name: (through[..., part] * rows(move)).sum(axis=2) for name, move in moves.items()}
         dparameters.append({name: given(total(value)) for name, value in products.items()})

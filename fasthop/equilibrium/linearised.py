@@ -8,13 +8,12 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from fasthop.derivatives import batches
+from fasthop.dynamics.jacobians import batches
 from fasthop.equilibrium.equations import NARROW, WIDE, Equations
 from fasthop.equilibrium.spectra import Spectrum, abscissae, are_below, exact, ritz
-from fasthop.fields import spans
 from fasthop.runtime import one_blas_thread
-from fasthop_kernels import adjoint as kernels
-from fasthop_kernels.flows import GRADIENT, NONE, OUTSIDE
+from fasthop_kernels.dynamics.flows import GRADIENT, NONE, OUTSIDE
+from fasthop_kernels.linear import adjoint as kernels
 
 #: Up to this N all eigenvalues of every J are computed; above it the outermost Ritz values of a Krylov space.
 EXACT = 32
@@ -176,7 +175,7 @@ class Linearised(Equations):
             return np.asarray(np.maximum(abscissae(framed), 0)[self.owners])
         omega = np.maximum(abscissae(self.W[:, free][:, :, free]), 0)
         steepest = np.zeros(len(self.states))
-        for span, kind in spans(self.memory):
+        for span, kind in self.memory.spans:
             if free[span].all():
                 part = self.slopes[:, span]  # of a block, their sum is that of its eigenvalues
                 largest = np.minimum(part.sum(axis=1), kind.max_slope) if kind.blockwise else part.max(axis=1)
@@ -231,7 +230,7 @@ class Linearised(Equations):
         memory, code = self.memory, self.memory.drive.code
         if code == GRADIENT:  # −(I − J)ᵀ(I − J)
             return np.ones(len(self.states), bool)
-        monotone = all(kind.monotone for _, kind in spans(memory))
+        monotone = all(kind.monotone for _, kind in memory.spans)
         # Positive 1/τ does not change the signs of eigenvalues where those of W Λ are all real.
         if code == NONE and (memory.tau is None or (memory.symmetric and monotone)):
             return np.asarray(self.spectrum.lambda_max < 1)

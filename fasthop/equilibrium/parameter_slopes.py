@@ -1,6 +1,6 @@
 """∂g/∂θ for the parameters θ of every activation: what a gradient with respect to gains is made of.
 
-Source: the derivatives of the closed forms of `fasthop.activations`, arXiv 2410.13866, section 2.
+Source: the derivatives of the closed forms of `fasthop.model.activations`, arXiv 2410.13866, section 2.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fasthop.activations import Activation
+from fasthop.model.activations import Activation
 
 
 def _gain(kind: Any, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -15,11 +15,11 @@ import numpy as np
 
 from fasthop.equilibrium.equations import NARROW
 from fasthop.equilibrium.linearised import RESTART, Linearised
+from fasthop.model.weights import Dense
 from fasthop.runtime import one_blas_thread
-from fasthop.weights import Dense
-from fasthop_kernels import adjoint as kernels
-from fasthop_kernels.flows import OUTSIDE
-from fasthop_kernels.tables import Tables
+from fasthop_kernels.dynamics.flows import OUTSIDE
+from fasthop_kernels.dynamics.tables import Tables
+from fasthop_kernels.linear import adjoint as kernels
 
 #: States of a memory, as a share of N, from which on one factorisation costs less than the products it saves.
 WORTH = 1 / 8

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from fasthop.runtime import on_threads, one_blas_thread, workers_for
-from fasthop_kernels import hessenberg as kernels
+from fasthop_kernels.linear import hessenberg as kernels
 
 
 class Spectrum(NamedTuple):

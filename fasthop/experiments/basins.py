@@ -11,16 +11,16 @@ import pandas as pd
 import pyarrow as pa
 
 from fasthop import checks
-from fasthop.activations import as_activation, spelled_out
-from fasthop.descent import why_not_lyapunov
-from fasthop.energies import energy, natural_energy
-from fasthop.ensemble import KINDS, METHODS, Ends, faithful_step, settle
+from fasthop.dynamics.ensemble import KINDS, METHODS, Ends, faithful_step, settle
+from fasthop.dynamics.evaluate import arguments
+from fasthop.dynamics.starts import MEASURES, Ball, Normal, Uniform
+from fasthop.energies.energy import energy, natural_energy
+from fasthop.energies.lyapunov import why_not_lyapunov
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
-from fasthop.fields import arguments
-from fasthop.memory import Memory
+from fasthop.model.activations import as_activation, spelled_out
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 from fasthop.runtime import one_blas_thread
-from fasthop.scope import refuse
-from fasthop.starts import MEASURES, Ball, Normal, Uniform
 from fasthop.states import census
 from fasthop.states.attractors import identify, label
 from fasthop.statistics import wilson
@@ -318,7 +318,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
 def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the share of every attractor with its interval, a group of bars for each task."""
-    from fasthop.plot import bars
+    from fasthop.plots.figures import bars
 
     told = [name for name in PARAMETERS if name != "dt" and summary[name].nunique() > 1]
     # The step follows from the others but where it is swept itself.

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.activations import Tanh, as_activation
-from fasthop.discrete import Rule
-from fasthop.ensemble import METHODS, Ends, settle
+from fasthop.dynamics.discrete import Rule
+from fasthop.dynamics.ensemble import METHODS, Ends, settle
 from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import OUTCOMES, Recall, classify, direction_of, overlap_of
-from fasthop.memory import Memory
+from fasthop.model.activations import Tanh, as_activation
+from fasthop.model.memory import Memory
 from fasthop.statistics import over_realisations, ratio_interval, with_undecided
 
 #: Numbers in the weights and states of one chunk: 2²⁵ float64 are 256 MiB.
@@ -313,7 +313,7 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     Dotted is the share that the discrete rule retrieves. Over the load the capacities at N → ∞ stand beside it, for
     Hebb's rule without its diagonal.
     """
-    from fasthop.plot import describe, lines
+    from fasthop.plots.figures import describe, lines
 
     axis = _axis(summary)
     # Of neurons, patterns and load two say the third.
@@ -352,7 +352,7 @@ def _axis(summary: pd.DataFrame) -> str:
 
 def _theory(summary: pd.DataFrame) -> dict[str, float]:
     """Return the mean-field capacities of the tasks that have one; where they are many, of whole couplings alone."""
-    from fasthop.mean_field import hebb_capacity, wear
+    from fasthop.storage.mean_field import hebb_capacity, wear
 
     known = summary[
         (summary["rule"] == "hebb")

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.ensemble import Ends, default_step, settle, simulate
+from fasthop.dynamics.ensemble import Ends, default_step, settle, simulate
+from fasthop.dynamics.starts import Uniform
 from fasthop.experiments import memories
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.networks import positive_definite
-from fasthop.memory import Memory
-from fasthop.starts import Uniform
+from fasthop.model.memory import Memory
 from fasthop.states.certificate import Certificate
 from fasthop.statistics import over_realisations
 
@@ -178,7 +178,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
 def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the share of the steps that is saved, by the certificate, by energy alone and by a loose residual."""
-    from fasthop.plot_memories import savings
+    from fasthop.plots.memories import savings
 
     x = next((name for name in ("radius", "edges", "neurons") if summary[name].nunique() > 1), "neurons")
     by = [name for name in PARAMETERS if name != x and summary[name].nunique() > 1]

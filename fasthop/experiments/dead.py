@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.activations import as_activation
-from fasthop.ensemble import faithful_step, settle
+from fasthop.dynamics.ensemble import faithful_step, settle
 from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import classify
-from fasthop.memory import Memory
+from fasthop.model.activations import as_activation
+from fasthop.model.memory import Memory
 from fasthop.states.dead import dead_neurons
 from fasthop.statistics import over_realisations, with_undecided
 
@@ -185,7 +185,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
 def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the dead share of the neurons of retrieved cues over the gain, or over the load where one gain is asked."""
-    from fasthop.plot import describe, lines
+    from fasthop.plots.figures import describe, lines
 
     x = "gain" if summary["gain"].nunique() > 1 else "load"
     told = [name for name in PARAMETERS if name not in ("patterns", x)]

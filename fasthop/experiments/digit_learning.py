@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.activations import Tanh
-from fasthop.ensemble import settle
+from fasthop.dynamics.ensemble import settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
-from fasthop.learning import pseudo_inverse
-from fasthop.memory import Memory
-from fasthop.patterns import digit_images, digit_ink
+from fasthop.model.activations import Tanh
+from fasthop.model.memory import Memory
+from fasthop.model.weights import Blocks
 from fasthop.runtime import all_threads
 from fasthop.statistics import over_realisations
+from fasthop.storage.patterns import digit_images, digit_ink
+from fasthop.storage.rules import pseudo_inverse
 from fasthop.training.fit import Fit, fit, layer_of, respond
 from fasthop.training.optimisers import Adam
-from fasthop.weights import Blocks
-from fasthop_kernels import random
+from fasthop_kernels.mathematics import random
 
 #: Images to learn from and images to be asked about.
 LEARNED, ASKED = 1347, 450
@@ -177,7 +177,7 @@ def _experiment(
         return pd.DataFrame(summaries)
 
     def plot(summary: pd.DataFrame, path: Path) -> None:
-        from fasthop.training.plot import rates as draw
+        from fasthop.plots.training import rates as draw
 
         draw(summary, path, words, label)
 

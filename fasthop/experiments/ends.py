@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.descent import why_not_lyapunov
-from fasthop.energies import energy, natural_energy
-from fasthop.ensemble import KINDS, METHODS, faithful_step, settle
+from fasthop.dynamics.ensemble import KINDS, METHODS, faithful_step, settle
+from fasthop.energies.energy import energy, natural_energy
+from fasthop.energies.lyapunov import why_not_lyapunov
 from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import MIXED, MIXTURE_OVERLAP, classify, direction_of, overlap_of, overlaps_of
@@ -22,7 +22,7 @@ from fasthop.states.dead import dead_neurons
 from fasthop.states.newton import polish
 from fasthop.states.stability import stability
 from fasthop.statistics import over_realisations
-from fasthop_kernels import random
+from fasthop_kernels.mathematics import random
 
 #: Numbers in the states of all realisations that are settled at once: 32 MiB.
 _TURN = 2**22
@@ -270,7 +270,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
 def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the share of starts that end in each class, a group of bars for each task."""
-    from fasthop.plot_geometry import classes
+    from fasthop.plots.geometry import classes
 
     classes(summary, path, by=[name for name in PARAMETERS if name != "load" and summary[name].nunique() > 1])
 

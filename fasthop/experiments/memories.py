@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.ensemble import settle
+from fasthop.dynamics.ensemble import settle
+from fasthop.dynamics.starts import Uniform
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.networks import clique_weights, goe_networks, multipartite_graph, random_graphs
-from fasthop.memory import Memory
-from fasthop.starts import Uniform
+from fasthop.model.memory import Memory
 from fasthop.states.enumeration import all_exact_states
 from fasthop.statistics import over_realisations, t_interval
 
@@ -186,7 +186,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
 def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the number of memories over what is swept, and below it how many networks have none, one or several."""
-    from fasthop.plot_memories import numbers
+    from fasthop.plots.memories import numbers
 
     x = next((name for name in ("radius", "edges", "neurons", "starts") if summary[name].nunique() > 1), "neurons")
     by = [name for name in PARAMETERS if name != x and summary[name].nunique() > 1]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from fasthop.runtime import all_threads, one_blas_thread
-from fasthop_kernels import goe, random, variates
+from fasthop_kernels import goe
+from fasthop_kernels.mathematics import random, variates
 
 
 def goe_networks(

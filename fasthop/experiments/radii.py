@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.ensemble import KINDS, METHODS, settle
+from fasthop.dynamics.ensemble import KINDS, METHODS, settle
 from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import classify
@@ -298,7 +298,7 @@ def _median_interval(radius: np.ndarray, realisation: np.ndarray) -> tuple[float
 
 def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw quantiles of the radii of each task and direction."""
-    from fasthop.plot_geometry import radii
+    from fasthop.plots.geometry import radii
 
     radii(summary, path, by=[name for name in PARAMETERS if name != "load" and summary[name].nunique() > 1])
 

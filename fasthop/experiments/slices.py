@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.ensemble import METHODS
+from fasthop.dynamics.ensemble import METHODS
 from fasthop.experiments import stored
 from fasthop.experiments.ends import name_ends
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
@@ -180,8 +180,8 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
 def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the first realisation of the first six tasks."""
-    from fasthop.plot import describe
-    from fasthop.plot_slices import pictures
+    from fasthop.plots.figures import describe
+    from fasthop.plots.slices import pictures
 
     by = [name for name in PARAMETERS if name != "load" and summary[name].nunique() > 1]
     told = ["rule", "neurons", "patterns", "beta", "plane"]

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
-from fasthop.ensemble import KINDS, Ends, default_step, default_tolerance, least_tolerance, settle_unequal
-from fasthop.fields import relative, residuals
+from fasthop.dynamics.ensemble import KINDS, Ends, default_step, default_tolerance, least_tolerance, settle_unequal
+from fasthop.dynamics.evaluate import relative, residuals
 from fasthop.geometry.exits import first_exits
-from fasthop.memory import Memory
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 from fasthop.runtime import all_threads
-from fasthop.scope import refuse
 from fasthop.states.attractors import allowed, are_at, onto_steady, without_drive
-from fasthop_kernels import random, variates
+from fasthop_kernels.mathematics import random, variates
 
 #: Share of `default_step` that rays are first followed with.
 FINER = 0.5

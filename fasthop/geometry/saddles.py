@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fasthop import checks
-from fasthop.ensemble import settle_unequal, simulate
-from fasthop.fields import relative, residuals
+from fasthop.dynamics.ensemble import settle_unequal, simulate
+from fasthop.dynamics.evaluate import relative, residuals
 from fasthop.geometry.rays import refuse_no_attractors, steady_centres, with_step
-from fasthop.memory import Memory
-from fasthop.scope import refuse
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 from fasthop.states.attractors import are_at
 from fasthop.states.newton import polish
 from fasthop.states.stability import LARGE, stability

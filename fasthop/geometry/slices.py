@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from fasthop import checks
-from fasthop.ensemble import KINDS, settle
+from fasthop.dynamics.ensemble import KINDS, settle
 from fasthop.geometry.rays import finer, steady_centres, with_step
-from fasthop.memory import Memory
-from fasthop.scope import refuse
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 from fasthop.states.attractors import are_at, identify
 
 #: Numbers in the states that are settled at once: 32 MiB.
@@ -35,7 +35,7 @@ class Slice:
     ----------
     labels : int64 array, shape (A, B)
         Of the point origin + a[i] e₁ + b[j] e₂: the attractor, a row of `attractors`; −1 − k where it does not settle,
-        with k the kind of its end in `fasthop.ensemble.KINDS`.
+        with k the kind of its end in `fasthop.dynamics.ensemble.KINDS`.
     time : float64 array, shape (A, B)
         To the end.
     a, b : float64 arrays, shape (A,) and (B,)
@@ -64,7 +64,7 @@ class Slice:
             What to call attractors; by default "attractor 0", ….
         title : str
         """
-        from fasthop.plot_slices import picture
+        from fasthop.plots.slices import picture
 
         picture(self.labels, self.a, self.b, Path(path), names=names or {}, title=title)
 

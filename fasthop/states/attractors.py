@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fasthop.fields import activate, arguments
-from fasthop.memory import Memory
+from fasthop.dynamics.evaluate import activate, arguments
+from fasthop.model.memory import Memory
 from fasthop.states.newton import polish
 
 #: Two steady states are one where every g_i differs by at most this, relative to max(1, |g_i|). Steady states are known

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
-from fasthop.descent import why_not_lyapunov
-from fasthop.energies import energy, natural_energy
-from fasthop.ensemble import KINDS, Ends
-from fasthop.fields import activate, arguments, as_states, relative, residuals
-from fasthop.memory import Memory
-from fasthop.scope import refuse
+from fasthop.dynamics.ensemble import KINDS, Ends
+from fasthop.dynamics.evaluate import activate, arguments, as_states, relative, residuals
+from fasthop.energies.energy import energy, natural_energy
+from fasthop.energies.lyapunov import why_not_lyapunov
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 from fasthop.states.attractors import distances, identify
 from fasthop.states.dead import dead_neurons
 from fasthop.states.stability import VERDICTS, stability

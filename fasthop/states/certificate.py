@@ -38,9 +38,9 @@ from typing import Any
 import numpy as np
 
 from fasthop import checks
-from fasthop.memory import Memory
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 from fasthop.runtime import one_blas_thread, workers_for
-from fasthop.scope import refuse
 from fasthop.states.enumeration import exact_states, why_not_exact
 from fasthop_kernels import enumeration as kernels
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fasthop.fields import activate, arguments, as_states, residuals, slopes, spans
-from fasthop.memory import Memory
-from fasthop.scope import refuse
+from fasthop.dynamics.evaluate import activate, arguments, as_states, residuals, slopes
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 
 #: Λ of a dead neuron is at most this.
 FLAT = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
@@ -59,7 +59,7 @@ class DeadNeurons:
     def limits(self) -> tuple[np.ndarray, np.ndarray]:
         """The ends of the flat interval in which each dead neuron lies; NaN for the others."""
         low, high = np.full_like(self.argument, np.nan), np.full_like(self.argument, np.nan)
-        for span, kind in spans(self.memory):
+        for span, kind in self.memory.spans:
             x, dead = self.argument[..., span], self.neurons[..., span]
             for first, last in kind.flat(self.memory.dtype):
                 inside = dead & (x >= first) & (x <= last)
@@ -76,7 +76,7 @@ class DeadNeurons:
         low, high = self.limits
         point = np.where(np.isinf(low), high, np.where(np.isinf(high), low, (low + high) / 2))
         point = np.where(self.neurons, point, 0)
-        for span, kind in spans(self.memory):
+        for span, kind in self.memory.spans:
             if "scale" in kind.block_directions:
                 spread = self._spread(span, "shift" in kind.block_directions)
                 length = np.sqrt((spread**2).sum(axis=-1, keepdims=True))
@@ -88,7 +88,7 @@ class DeadNeurons:
         """Return P_d x for one vector per state, of the shape of `argument`."""
         values = self._vectors(x)
         out = np.where(self.neurons, values, 0)
-        for span, kind in spans(self.memory):
+        for span, kind in self.memory.spans:
             part = values[..., span]
             if "shift" in kind.block_directions:
                 out[..., span] += part.mean(axis=-1, keepdims=True)
@@ -112,7 +112,7 @@ class DeadNeurons:
         """Return V of one state, orthonormal columns, shape (N, k); c ≥ 0 in y + V c for the neurons with a ray."""
         ray, n = self.ray[index], self.memory.neurons
         columns = [np.eye(n)[i] * (ray[i] or 1) for i in np.flatnonzero(self.neurons[index])]
-        for span, kind in spans(self.memory):
+        for span, kind in self.memory.spans:
             for name in kind.block_directions:
                 column = np.zeros(n)
                 column[span] = 1 if name == "shift" else self._spread(span, "shift" in kind.block_directions)[index]
@@ -170,7 +170,7 @@ def dead_neurons(memory: Memory, states: Any) -> DeadNeurons:
     argument = arguments(memory, array)
     dead = np.zeros(argument.shape, bool)
     directions = 0
-    for span, kind in spans(memory):
+    for span, kind in memory.spans:
         x = argument[..., span]
         for low, high in kind.flat(memory.dtype):
             dead[..., span] |= (x >= low) & (x <= high)

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
-from fasthop.activations import Activation, LeakyReLU, RectifiedPower, ReLU
-from fasthop.fields import spans
-from fasthop.memory import Memory
+from fasthop.model.activations import Activation, LeakyReLU, RectifiedPower, ReLU
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 from fasthop.runtime import on_threads, workers_for
-from fasthop.scope import refuse
 from fasthop_kernels import enumeration as kernels
 
 #: Neurons up to which supports are enumerated: 2²⁴ of them take some seconds and 16 MiB.
@@ -57,7 +56,7 @@ class Exact(NamedTuple):
 
 def why_not_exact(memory: Memory) -> str:
     """Say why the steady states of a memory cannot be enumerated; nothing where they can."""
-    other = sorted({kind.name for _, kind in spans(memory) if not _is_relu(kind)})
+    other = sorted({kind.name for _, kind in memory.spans if not _is_relu(kind)})
     if other:
         return f"only the states of a ReLU memory can be enumerated; got {', '.join(other)}."
     if memory.neurons > MOST_NEURONS:

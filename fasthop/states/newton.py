@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fasthop.derivatives import jacobians
-from fasthop.fields import as_states, relative, residuals, thin_curvature
-from fasthop.memory import Memory
+from fasthop.dynamics.evaluate import as_states, relative, residuals, thin_curvature
+from fasthop.dynamics.jacobians import jacobians
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 from fasthop.runtime import one_blas_thread
-from fasthop.scope import refuse
 
 #: Steps of Newton's method at most: near a steady state each squares the error.
 _STEPS = 20

@@ -21,22 +21,21 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import linalg as sparse
 
-from fasthop.derivatives import batches, flow_jacobians, jacobians
-from fasthop.fields import (
+from fasthop.dynamics.evaluate import (
     as_states,
     blockwise,
     curvature,
     relative,
     residuals,
     slopes,
-    spans,
     thin_curvature,
 )
-from fasthop.memory import Memory
+from fasthop.dynamics.jacobians import batches, flow_jacobians, jacobians
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 from fasthop.runtime import one_blas_thread
-from fasthop.scope import refuse
 from fasthop.states.dead import DeadNeurons, dead_neurons
-from fasthop_kernels.flows import GRADIENT, NONE
+from fasthop_kernels.dynamics.flows import GRADIENT, NONE
 
 VERDICTS = ("stable", "unstable", "undecided", "not_steady")
 
@@ -116,7 +115,7 @@ def stability(memory: Memory, states: Any) -> Stability:
     dead = dead_neurons(memory, array)
     slope, kinked = _slopes_at_kinks(memory, arguments)
     alive = (~dead.neurons | kinked) & ~memory.weights.held
-    monotone = all(kind.monotone for _, kind in spans(memory))
+    monotone = all(kind.monotone for _, kind in memory.spans)
     symmetric = memory.drive.code == NONE and memory.weights.symmetric_when_held and monotone
     with one_blas_thread():
         if memory.drive.code == NONE and not blockwise(memory):
@@ -137,7 +136,7 @@ def _slopes_at_kinks(memory: Memory, arguments: np.ndarray) -> tuple[np.ndarray,
     """Return the diagonal of Λ, the larger one where it jumps, and where that is."""
     slope, kinked = slopes(memory, arguments), np.zeros(arguments.shape, bool)
     near = _KINK[memory.dtype] * np.maximum(1, np.abs(arguments))
-    for span, kind in spans(memory):
+    for span, kind in memory.spans:
         for place in kind.kinks:
             kinked[:, span] |= np.abs(arguments[:, span] - place) <= near[:, span]
     if kinked.any():

@@ -8,21 +8,21 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
-from fasthop.descent import why_not_lyapunov
-from fasthop.energies import energy, natural_energy
-from fasthop.ensemble import settle
-from fasthop.fields import activate
-from fasthop.memory import Memory
+from fasthop.dynamics.ensemble import settle
+from fasthop.dynamics.evaluate import activate
+from fasthop.dynamics.starts import Uniform
+from fasthop.energies.energy import energy, natural_energy
+from fasthop.energies.lyapunov import why_not_lyapunov
+from fasthop.model.memory import Memory
+from fasthop.model.scope import refuse
 from fasthop.runtime import workers_for
-from fasthop.scope import refuse
-from fasthop.starts import Uniform
 from fasthop.states.attractors import g_of, label
 from fasthop.states.dead import dead_neurons
 from fasthop.states.enumeration import exact_states, why_not_exact
 from fasthop.states.newton import polish
 from fasthop.states.stability import VERDICTS, stability
 from fasthop_kernels import enumeration as kernels
-from fasthop_kernels.flows import NONE
+from fasthop_kernels.dynamics.flows import NONE
 
 #: Starts of a search by default, and the share of max(1, max|y|) that polishing may move an end found by it.
 _STARTS = 2000

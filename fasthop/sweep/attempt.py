@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from fasthop.sweep.agenda import Result
 from fasthop.sweep.columns import make_table, table_schema
+from fasthop.sweep.pending import Result
 from fasthop.sweep.plan import Chunk
 from fasthop.sweep.spec import Spec
 

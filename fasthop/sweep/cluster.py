@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import fasthop
-from fasthop.sweep.agenda import Result
 from fasthop.sweep.attempt import Attempt, Columns, as_result, attempt
 from fasthop.sweep.errors import ClusterError
 from fasthop.sweep.machine import kernel_digest, machine
+from fasthop.sweep.pending import Result
 from fasthop.sweep.plan import Chunk
 from fasthop.sweep.spec import Spec
 

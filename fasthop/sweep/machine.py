@@ -29,7 +29,7 @@ def instruction_set() -> str:
     """
     import numba
 
-    from fasthop_kernels import lanes
+    from fasthop_kernels.machine import lanes
 
     kernels = "plain" if numba.config.DISABLE_JIT else lanes.instruction_set()
     return "+".join([kernels, *sorted({library.get("architecture", library["name"]) for library in blas()})])
@@ -53,9 +53,9 @@ def kernel_digest() -> str:
     """Return sixteen hexadecimal digits that name the sources of all kernels."""
     import fasthop_kernels
 
-    sha = hashlib.sha256()
-    for path in sorted(Path(str(fasthop_kernels.__file__)).parent.glob("*.py")):
-        sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    sha, folder = hashlib.sha256(), Path(str(fasthop_kernels.__file__)).parent
+    for path in sorted(folder.rglob("*.py")):
+        sha.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()[:16]
 
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 
 from fasthop.sweep import progress as watches
-from fasthop.sweep.agenda import Agenda, Result
 from fasthop.sweep.attempt import Attempt, as_result, attempt
 from fasthop.sweep.index import Held, held, index_files
 from fasthop.sweep.machine import machine
+from fasthop.sweep.pending import Agenda, Result
 from fasthop.sweep.plan import Chunk, TaskPlan, count_chunks, plan_tasks
 from fasthop.sweep.plan import shard as checked_shard
 from fasthop.sweep.spec import Registry, Source, Spec, load_spec

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fasthop.sweep.agenda import Agenda
 from fasthop.sweep.index import held, index_files
+from fasthop.sweep.pending import Agenda
 from fasthop.sweep.plan import count_chunks, plan_tasks
 from fasthop.sweep.progress import interval, label
 from fasthop.sweep.spec import Registry

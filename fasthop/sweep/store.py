@@ -21,11 +21,11 @@ from typing import Any, NamedTuple, TypeVar
 import pyarrow as pa
 
 from fasthop.files import exchange, read_file, replace_file, sync_folder, write_new
-from fasthop.sweep.agenda import Result
 from fasthop.sweep.columns import FOOTER, VERSIONS, file_name, is_file_name, parquet_bytes
 from fasthop.sweep.errors import FolderError, SpecError
 from fasthop.sweep.index import Held
 from fasthop.sweep.machine import machine
+from fasthop.sweep.pending import Result
 from fasthop.sweep.plan import TaskPlan
 from fasthop.sweep.spec import REALISATIONS, Registry, Spec, spec_from_mapping
 

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from fasthop.sweep.agenda import Agenda
 from fasthop.sweep.attempt import as_result, attempt
 from fasthop.sweep.columns import FOOTER, read_table, starts_of_runs, table_schema
 from fasthop.sweep.errors import FolderError
 from fasthop.sweep.index import Index, held, index_files
 from fasthop.sweep.machine import instruction_set, machine, versions
 from fasthop.sweep.merge import gather, same_bits
+from fasthop.sweep.pending import Agenda
 from fasthop.sweep.plan import Chunk, TaskPlan, plan_tasks
 from fasthop.sweep.spec import Registry, Spec
 from fasthop.sweep.store import (

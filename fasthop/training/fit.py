@@ -17,21 +17,20 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
-from fasthop.ensemble import Ends, default_step, settle
+from fasthop.dynamics.ensemble import Ends, default_step, settle
 from fasthop.equilibrium.adjoints import SOLVED, SOLVERS, solve
 from fasthop.equilibrium.clamping import clamp
 from fasthop.equilibrium.gradients import derivatives
 from fasthop.equilibrium.linearised import Linearised
-from fasthop.fields import spans
 from fasthop.files import replace_file
-from fasthop.memory import Memory
+from fasthop.model.memory import Memory
+from fasthop.model.norms import norm
+from fasthop.model.scope import refuse
+from fasthop.model.weights import Blocks, Dense, LowRank, Weights
 from fasthop.runtime import all_threads
-from fasthop.scope import refuse
-from fasthop.spectra import norm
 from fasthop.training.losses import LOSSES
 from fasthop.training.optimisers import SGD, Adam
-from fasthop.weights import Blocks, Dense, LowRank, Weights
-from fasthop_kernels import random
+from fasthop_kernels.mathematics import random
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,7 +79,7 @@ def respond(memory: Memory, inputs: Any, *, held: int = 0, tolerance: float = 1e
 def layer_of(memory: Memory, index: int) -> slice:
     """Return the neurons of a layer; a negative index counts from the end."""
     most = len(memory.layers)
-    return [part for part, _ in spans(memory)][checks.whole("layer", index, least=-most, most=most - 1)]
+    return [part for part, _ in memory.spans][checks.whole("layer", index, least=-most, most=most - 1)]
 
 
 def fit(
@@ -297,7 +296,7 @@ def _step(memory: Memory, held: slice) -> np.ndarray:
     """Return the default step of the neurons that are not held: those that are do not move."""
     free = np.ones(memory.neurons, bool)
     free[held] = False
-    layers = [(part.stop - part.start, kind) for part, kind in spans(memory) if part != held]
+    layers = [(part.stop - part.start, kind) for part, kind in memory.spans if part != held]
     tau = None if memory.tau is None else memory.tau[free]
     return default_step(Memory(memory.W[np.ix_(free, free)], layers=layers, tau=tau, variable=memory.variable))
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from fasthop_kernels.jit import kernel, parallel_kernel
-from fasthop_kernels.lanes import wide_vectors
+from fasthop_kernels.machine.jit import kernel, parallel_kernel
+from fasthop_kernels.machine.lanes import wide_vectors
 
 
 @kernel

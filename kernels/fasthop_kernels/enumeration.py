@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fasthop_kernels.jit import kernel
-from fasthop_kernels.lanes import LINE, borrow, take, wide_vectors
+from fasthop_kernels.machine.jit import kernel
+from fasthop_kernels.machine.lanes import LINE, borrow, take, wide_vectors
 
 #: What a support holds: no steady state; one; one with a dead neuron at 0; or I − W_σσ is singular, and nothing or a
 #: continuum.

@@ -23,10 +23,10 @@ from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from fasthop_kernels.jit import kernel, parallel_kernel
-from fasthop_kernels.lanes import LINE, TILE, take
-from fasthop_kernels.random import DIAGONAL, OFFDIAGONAL, WEIGHT
-from fasthop_kernels.variates import Panel, blocks, gamma_slope, gammas_of, normals_of, stream
+from fasthop_kernels.machine.jit import kernel, parallel_kernel
+from fasthop_kernels.machine.lanes import LINE, TILE, take
+from fasthop_kernels.mathematics.random import DIAGONAL, OFFDIAGONAL, WEIGHT
+from fasthop_kernels.mathematics.variates import Panel, blocks, gamma_slope, gammas_of, normals_of, stream
 
 #: Rows of a block that holds both ends of the spectrum, in units of N^{1/3}.
 EDGE = 14.0

@@ -9,7 +9,7 @@ from scipy.integrate import quad
 
 import fasthop as fh
 import naive
-from fasthop.activations import SmoothLeakyReLU
+from fasthop.model.activations import SmoothLeakyReLU
 
 RNG = np.random.default_rng(22)
 

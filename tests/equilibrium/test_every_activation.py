@@ -10,8 +10,8 @@ import pytest
 
 import fasthop as fh
 from complex_g import G, example
-from fasthop.activations import ACTIVATIONS, as_activation
-from fasthop_kernels import activations as kernels
+from fasthop.model.activations import ACTIVATIONS, as_activation
+from fasthop_kernels.dynamics import activations as kernels
 
 STEP = 1e-30
 SOLVERS = ("auto", "iteration", "ode", "gmres", "minres", "preconditioned", "cholesky", "lu")

@@ -7,8 +7,8 @@ from scipy import integrate
 
 import fasthop as fh
 import naive
-from fasthop import plot
 from fasthop.experiments import capacity, recall, stored
+from fasthop.plots import figures as plot
 
 
 def task(**changes):

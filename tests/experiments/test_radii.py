@@ -6,9 +6,9 @@ import pytest
 from scipy import integrate, optimize, stats
 
 import fasthop as fh
-from fasthop import inputs
 from fasthop.experiments import radii, stored
 from fasthop.geometry import saddles
+from fasthop.storage import inputs
 
 
 def task(**changes):

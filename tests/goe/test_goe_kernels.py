@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.linalg import eigvalsh_tridiagonal
 
-from fasthop_kernels import goe, random, variates
+from fasthop_kernels import goe
+from fasthop_kernels.mathematics import random, variates
 
 JIT = not numba.config.DISABLE_JIT
 SEED = np.uint64(0xC0FFEE0123456789)

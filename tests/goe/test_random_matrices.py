@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import fasthop as fh
-from fasthop import random_matrices as rm
+from fasthop.goe import random_matrices as rm
 
 JIT = not numba.config.DISABLE_JIT
 pytestmark = pytest.mark.skipif(not JIT, reason="samples are too large without a compiler")
@@ -340,7 +340,7 @@ def test_a_scale_at_which_nothing_settles():
 
 
 def test_pictures_are_drawn(tmp_path):
-    from fasthop import plot_goe
+    from fasthop.plots import goe as plot_goe
 
     plot_goe.ratio(fh.goe_table([5, 50], [0.0, 0.5, 0.8], 200, seed=1), tmp_path / "ratio.png")
     plot_goe.density([fh.goe_extremes(n, 500, seed=1) for n in (3, 100)], tmp_path / "density.png")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from fasthop import tracy_widom as tw
+from fasthop.goe import tracy_widom as tw
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_the_larger_of_two():
 
 
 def test_constants_of_the_predictions_are_the_moments():
-    from fasthop import random_matrices
+    from fasthop.goe import random_matrices
 
     assert abs(random_matrices.TW1_MEAN - tw.tw1_moments().mean) < 1e-11
     assert abs(random_matrices.LARGER_MEAN - tw.larger_moments().mean) < 1e-11

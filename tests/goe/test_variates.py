@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from fasthop_kernels import random, variates
+from fasthop_kernels.mathematics import random, variates
 
 JIT = not numba.config.DISABLE_JIT
 SEED = np.uint64(0x9E3779B97F4A7C15)

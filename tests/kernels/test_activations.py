@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from assembly import is_vectorised
-from fasthop.activations import (
+from fasthop.model.activations import (
     ACTIVATIONS,
     GELU,
     SELU,
@@ -23,9 +23,9 @@ from fasthop.activations import (
     SoftThreshold,
     Tanh,
 )
-from fasthop_kernels import activations as kernels
-from fasthop_kernels.jit import FASTMATH
-from fasthop_kernels.lanes import wide_vectors
+from fasthop_kernels.dynamics import activations as kernels
+from fasthop_kernels.machine.jit import FASTMATH
+from fasthop_kernels.machine.lanes import wide_vectors
 
 DTYPES = [np.float64, np.float32]
 

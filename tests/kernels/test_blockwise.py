@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from assembly import CALL, PACKED, hot_blocks
-from fasthop.activations import LayerNorm, Softmax, Sphere, Tanh
-from fasthop_kernels import activations, blockwise
+from fasthop.model.activations import LayerNorm, Softmax, Sphere, Tanh
+from fasthop_kernels.dynamics import activations, blockwise
 
 DTYPES = [np.float64, np.float32]
 

@@ -7,8 +7,9 @@ import numba
 import numpy as np
 import pytest
 
-from fasthop_kernels import bits, elementary
-from fasthop_kernels.jit import FASTMATH, formula
+from fasthop_kernels.machine import bits
+from fasthop_kernels.machine.jit import FASTMATH, formula
+from fasthop_kernels.mathematics import elementary
 
 JIT = not numba.config.DISABLE_JIT
 SAMPLES = 3000 if JIT else 40

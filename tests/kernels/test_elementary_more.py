@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from assembly import is_vectorised
-from fasthop_kernels import elementary
-from fasthop_kernels.jit import FASTMATH
+from fasthop_kernels.machine.jit import FASTMATH
+from fasthop_kernels.mathematics import elementary
 
 JIT = not numba.config.DISABLE_JIT
 SAMPLES = 1500 if JIT else 30

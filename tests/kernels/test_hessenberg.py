@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from fasthop.equilibrium.spectra import ritz
-from fasthop_kernels import hessenberg
+from fasthop_kernels.linear import hessenberg
 
 
 def hessenberg_matrices(count, rows, seed=0):

@@ -7,7 +7,7 @@ import pytest
 from numba.core.caching import FunctionCache
 
 import fasthop_kernels
-from fasthop_kernels import jit
+from fasthop_kernels.machine import jit
 
 PACKAGE = Path(fasthop_kernels.__file__).parent
 
@@ -36,7 +36,7 @@ FORMULAS = """
 import sys
 import numpy as np
 from numba.core.event import install_recorder
-from fasthop.activations import Tanh
+from fasthop.model.activations import Tanh
 y = np.array([-0.5, 1.5], sys.argv[1])
 if "wait" in sys.argv:  # until the other is there, too
     print("here", flush=True)
@@ -70,7 +70,7 @@ def test_two_processes_fill_one_cache_at_once(start_python, finish, run_python, 
 
 PHI = """
 import numpy as np
-from fasthop_kernels.activations import TANH, transform
+from fasthop_kernels.dynamics.activations import TANH, transform
 out = np.empty(1)
 transform(np.array([[0, 1, TANH]]), np.ones((1, 2)), np.ones(1), out, 1)
 print(out[0])
@@ -107,7 +107,7 @@ def test_an_edit_of_an_inner_module_makes_new_code_and_removes_the_old(copy, run
 
     assert phi() == pytest.approx(EXACT, rel=1e-14)
     first = {path.name for path in (tmp_path / "cache").rglob("activations.transform-*")}
-    append(copy / "elementary.py", EDIT)
+    append(copy / "mathematics/elementary.py", EDIT)
     assert phi() == pytest.approx(EDITED, rel=1e-14)
     second = {path.name for path in (tmp_path / "cache").rglob("activations.transform-*")}
     assert len(first) == len(second) == 2  # an index and its code
@@ -115,11 +115,13 @@ def test_an_edit_of_an_inner_module_makes_new_code_and_removes_the_old(copy, run
 
 
 def test_without_the_digest_the_old_number_would_come_back(copy, run_python, tmp_path):
-    replace(copy / "jit.py", "made_of = digest(pathlib.Path(py_func.__code__.co_filename))", 'made_of = "0" * 64')
+    replace(
+        copy / "machine/jit.py", "made_of = digest(pathlib.Path(py_func.__code__.co_filename))", 'made_of = "0" * 64'
+    )
     for _ in range(2):
         value = float(run_python(PHI, path=copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache"))
         assert value == pytest.approx(EXACT, rel=1e-14)
-        append(copy / "elementary.py", EDIT)
+        append(copy / "mathematics/elementary.py", EDIT)
 
 
 LOADED = """
@@ -129,14 +131,20 @@ print(*(name for name in sys.modules if name.startswith("fasthop_kernels.")))
 """
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__"))
+def modules(folder):
+    found = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.py") if path.stem != "__init__")
+    return sorted(".".join(path.parts) for path in found)
+
+
+@pytest.mark.parametrize("name", modules(PACKAGE))
 def test_digest_follows_what_python_imports(run_python, monkeypatch, copy, name):
     monkeypatch.setattr(jit, "_FOLDER", copy)
     loaded = {part.removeprefix("fasthop_kernels.") for part in run_python(LOADED, name).split()}
-    for other in sorted(path.stem for path in copy.glob("*.py")):
-        before = jit.digest.__wrapped__(copy / f"{name}.py")
-        append(copy / f"{other}.py", "# edited\n")
-        after = jit.digest.__wrapped__(copy / f"{name}.py")
+    source = copy / f"{name.replace('.', '/')}.py"
+    for other in modules(copy):
+        before = jit.digest.__wrapped__(source)
+        append(copy / f"{other.replace('.', '/')}.py", "# edited\n")
+        after = jit.digest.__wrapped__(source)
         assert (before != after) == (other in loaded), (name, other)
 
 
@@ -145,15 +153,15 @@ def test_code_of_lines_that_moved_is_removed(copy, run_python, tmp_path):
         run_python(PHI, path=copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache")
         found = list((tmp_path / "cache").rglob("activations.transform-*"))
         assert len(found) == 2
-        text = (copy / "activations.py").read_text(encoding="utf-8")
-        (copy / "activations.py").write_text("# a line more\n" + text, encoding="utf-8")
+        text = (copy / "dynamics/activations.py").read_text(encoding="utf-8")
+        (copy / "dynamics/activations.py").write_text("# a line more\n" + text, encoding="utf-8")
 
 
 # --- bytes that were lost or changed --------------------------------------------------------------------------------
 
 DAMAGED = """
 import pathlib, random, sys
-from fasthop_kernels import jit
+from fasthop_kernels.machine import jit
 import tiny
 folder, chance = pathlib.Path(sys.argv[1]), random.Random(int(sys.argv[2]))
 
@@ -252,7 +260,7 @@ EVERYTHING = """
 import sys
 import numpy as np
 import fasthop as fh
-from fasthop.activations import ACTIVATIONS
+from fasthop.model.activations import ACTIVATIONS
 neurons, batch, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 rng, out = np.random.default_rng(5), {}
 for dtype in sys.argv[4:]:

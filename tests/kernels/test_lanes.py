@@ -5,8 +5,8 @@ import numba
 import numpy as np
 import pytest
 
-from fasthop_kernels import lanes
-from fasthop_kernels.lanes import add_product, lane_line, take
+from fasthop_kernels.machine import lanes
+from fasthop_kernels.machine.lanes import add_product, lane_line, take
 
 DTYPES = [np.float64, np.float32]
 LINES = range(1, lanes.MAX_LINES + 1)
@@ -157,7 +157,7 @@ def test_python_twin_of_the_queue():
 # --- instruction sets -----------------------------------------------------------------------------------------------
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
-SAY = "from fasthop_kernels.lanes import instruction_set; print(instruction_set())"
+SAY = "from fasthop_kernels.machine.lanes import instruction_set; print(instruction_set())"
 SETTLE = """
 import sys
 import numpy as np

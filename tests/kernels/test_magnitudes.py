@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import pytest
 
-from fasthop.activations import (
+from fasthop.model.activations import (
     ACTIVATIONS,
     GELU,
     SELU,

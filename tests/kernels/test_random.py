@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from fasthop_kernels import random
+from fasthop_kernels.mathematics import random
 
 JIT = not numba.config.DISABLE_JIT
 SEED = np.uint64(0x9E3779B97F4A7C15)

@@ -116,7 +116,8 @@ def test_another_way_to_compile_is_found(sample):
 
 
 def test_fast_mathematics_is_contraction_and_unsigned_zero():
-    from fasthop_kernels import activations, ensemble, jit
+    from fasthop_kernels.dynamics import activations, ensemble
+    from fasthop_kernels.machine import jit
 
     assert sorted(jit.FASTMATH) == ["contract", "nsz"]
     for function in (activations.tanh_g, activations.activate, ensemble.work):

@@ -3,9 +3,9 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import naive
-from fasthop.ensemble import METHODS, simulate
-from fasthop.memory import Memory
-from fasthop_kernels.steppers import EULER, RK4, Method, check_order
+from fasthop.dynamics.ensemble import METHODS, simulate
+from fasthop.model.memory import Memory
+from fasthop_kernels.dynamics.steppers import EULER, RK4, Method, check_order
 
 ORDERS = {"euler": 1, "rk4": 4}
 

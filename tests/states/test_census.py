@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import fasthop as fh
-from fasthop.ensemble import METHODS, integrate
+from fasthop.dynamics.ensemble import METHODS, integrate
 from fasthop.states.attractors import label
-from fasthop_kernels import ensemble as kernels
+from fasthop_kernels.dynamics import ensemble as kernels
 
 FIGURE_1 = ([[0.2, -1.5], [-1.5, 0.1]], [1.0, 0.8], "relu")
 

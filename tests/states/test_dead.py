@@ -5,7 +5,7 @@ import pytest
 
 import fasthop as fh
 import naive
-from fasthop.activations import ACTIVATIONS
+from fasthop.model.activations import ACTIVATIONS
 
 ELEMENTWISE = [name for name, kind in ACTIVATIONS.items() if not kind.blockwise]
 RNG = np.random.default_rng(11)

@@ -16,7 +16,7 @@ from fasthop.sweep.read import read
 from fasthop.sweep.run import run
 from fasthop.sweep.store import table_files
 from fasthop.sweep.verify import verify
-from fasthop_kernels import lanes
+from fasthop_kernels.machine import lanes
 from sweep.coins import REGISTRY, spec
 from sweep.damage import alter, alter_manifest
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from fasthop.cli import main
 from fasthop.sweep import store
-from fasthop.sweep.agenda import Agenda
 from fasthop.sweep.attempt import attempt
 from fasthop.sweep.merge import compact, merge
+from fasthop.sweep.pending import Agenda
 from fasthop.sweep.plan import plan_tasks
 from fasthop.sweep.read import read
 from fasthop.sweep.run import outlook, run, table

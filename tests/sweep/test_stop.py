@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasthop.sweep.agenda import Agenda
 from fasthop.sweep.errors import SpecError
+from fasthop.sweep.pending import Agenda
 from fasthop.sweep.plan import Shard, plan_tasks
 from fasthop.sweep.read import read
 from fasthop.sweep.run import here, run, table

@@ -13,11 +13,11 @@ import pytest
 
 import fasthop
 from fasthop.sweep import store
-from fasthop.sweep.agenda import Result
 from fasthop.sweep.columns import IDENTITY, make_table, parquet_bytes
 from fasthop.sweep.errors import FolderError, TableError
 from fasthop.sweep.index import held, index_files
 from fasthop.sweep.machine import instruction_set, machine
+from fasthop.sweep.pending import Result
 from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, plan_chunks, plan_tasks
 from fasthop.sweep.read import read
 from fasthop.sweep.run import run

@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from fasthop.activations import as_activation
 from fasthop.experiments.experiment import Field, Task
 from fasthop.experiments.stored.patterns import size_of
+from fasthop.model.activations import as_activation
 
 _TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fasthop.experiments.experiment import Field, Task
 from fasthop.experiments.stored.patterns import size_of
-from fasthop.patterns import add_noise, flip, flip_exactly, hide, hide_last
+from fasthop.storage.patterns import add_noise, flip, flip_exactly, hide, hide_last
 
 #: Ways to spoil a cue, each a field of [cues]; a task has at most one of them.
 NOISES = ("flip", "flips", "sigma", "hidden", "hidden_last")

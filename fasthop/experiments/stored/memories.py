@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fasthop import inputs
-from fasthop.activations import as_activation, spelled_out
-from fasthop.discrete import Attention, Energy, Rule, Signs
+from fasthop.dynamics.discrete import Attention, Energy, Rule, Signs
 from fasthop.experiments.experiment import Field, Task
 from fasthop.experiments.stored.patterns import choice, draw_patterns, size_of
-from fasthop.learning import covariance, hebb, maximal_stability, projector, storkey
-from fasthop.memory import Memory
-from fasthop.models import dense_associative_memory, exponential_memory, softmax_memory
-from fasthop.synapses import dilute, dilute_one_way, quantise
+from fasthop.model.activations import as_activation, spelled_out
+from fasthop.model.memory import Memory
+from fasthop.model.named_models import dense_associative_memory, exponential_memory, softmax_memory
+from fasthop.storage import inputs
+from fasthop.storage.rules import covariance, hebb, maximal_stability, projector, storkey
+from fasthop.storage.wear import dilute, dilute_one_way, quantise
 
 #: Rules that make one matrix of couplings between the neurons.
 COUPLED = ("hebb", "pseudo-inverse", "storkey", "covariance", "maximal-stability", "file")
@@ -151,7 +151,7 @@ class Stored(NamedTuple):
 
     def outputs(self, states: np.ndarray) -> np.ndarray:
         """Return g of the neurons of the patterns, shape (R, C, N), of states or cues."""
-        return as_activation(self.memory.layers[0].activation).g(states[..., : self.patterns.shape[2]])
+        return self.memory.spans[0][1].g(states[..., : self.patterns.shape[2]])
 
     def alone(self, index: int) -> Memory:
         """Return the memory of one realisation."""

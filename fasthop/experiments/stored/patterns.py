@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fasthop import inputs
 from fasthop.experiments.experiment import Field, Task
-from fasthop.mean_field import hebb_capacity
-from fasthop.patterns import (
+from fasthop.storage import inputs
+from fasthop.storage.mean_field import hebb_capacity
+from fasthop.storage.patterns import (
     choose,
     correlated_patterns,
     digit_images,

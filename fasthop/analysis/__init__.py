@@ -1,0 +1,1 @@
+"""What is made of the tables of sweeps: capacity at one half, critical noise, capacity against gain."""

@@ -1,0 +1,1 @@
+"""The energies of the paper, and whether they fall along trajectories."""

@@ -1,0 +1,1 @@
+"""Pictures; one place for figures, groups and saving."""

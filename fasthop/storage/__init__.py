@@ -1,0 +1,1 @@
+"""What is stored and how: patterns, files of one's own, learning rules, wear of synapses, theory of capacity."""

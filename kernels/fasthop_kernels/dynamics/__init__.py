@@ -1,0 +1,1 @@
+"""A memory on a tile of lanes: activations, products, right-hand sides, steps, trajectories, energies."""

@@ -1,0 +1,1 @@
+"""Linear equations and eigenvalues in lanes: what gradients are made of."""

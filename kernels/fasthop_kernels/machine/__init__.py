@@ -1,0 +1,1 @@
+"""The machine: compiling, registers and lanes, bits."""
