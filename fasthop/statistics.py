@@ -12,6 +12,17 @@ from fasthop.runtime import all_threads
 from fasthop_kernels.mathematics import random
 
 
+__all__ = [
+    "bootstrap",
+    "clopper_pearson",
+    "over_realisations",
+    "ratio_interval",
+    "t_interval",
+    "wilson",
+    "with_undecided",
+]
+
+
 def wilson(successes: Any, trials: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Return the Wilson score interval of a proportion, for independent trials.
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fasthop.analysis.half_capacity import finite_size, half_capacity
-from fasthop.storage.mean_field import hebb_capacity
+from fasthop.analysis.capacity_limit import finite_size, half_capacity
+from fasthop.theory.mean_field import hebb_capacity
 
 
 def capacity_by_gain(

@@ -352,7 +352,7 @@ def _axis(summary: pd.DataFrame) -> str:
 
 def _theory(summary: pd.DataFrame) -> dict[str, float]:
     """Return the mean-field capacities of the tasks that have one; where they are many, of whole couplings alone."""
-    from fasthop.storage.mean_field import hebb_capacity, wear
+    from fasthop.theory.mean_field import hebb_capacity, wear
 
     known = summary[
         (summary["rule"] == "hebb")

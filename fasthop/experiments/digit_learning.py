@@ -19,7 +19,7 @@ from fasthop.runtime import all_threads
 from fasthop.statistics import over_realisations
 from fasthop.storage.patterns import digit_images, digit_ink
 from fasthop.storage.rules import pseudo_inverse
-from fasthop.training.fit import Fit, fit, layer_of, respond
+from fasthop.training.learning import Fit, fit, layer_of, respond
 from fasthop.training.optimisers import Adam
 from fasthop_kernels.mathematics import random
 

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from fasthop.goe.random_matrices import Extremes, edge_scaling, expected_norm
-from fasthop.goe.tracy_widom import larger_pdf, tw1_pdf
 from fasthop.plots.figures import COLOURS, MARKERS, save
+from fasthop.random_matrices.goe import Extremes, edge_scaling, expected_norm
+from fasthop.theory.tracy_widom import larger_pdf, tw1_pdf
 
 
 def ratio(table: pd.DataFrame, path: Path) -> None:

@@ -42,17 +42,17 @@ def test_c43_the_smooth_leaky_relu_has_a_positive_slope_everywhere():
 def test_c45_the_norm_of_a_chain_is_at_most_a_cosine(layers):
     for widths in ([1] * layers, [5, 3, 8, 2, 6, 4, 7, 3, 5, 4, 6, 2][:layers]):
         chain = fh.Blocks.chain(widths, tied=False, seed=3)
-        paper = fh.hierarchical_memory(chain, normalisation="paper")
+        paper = fh.models.hierarchical_memory(chain, normalisation="paper")
         bound = np.cos(np.pi / (layers + 1))
         slope = SmoothLeakyReLU().max_slope
         assert np.linalg.norm(paper.W, 2) <= bound + 1e-14
         if widths[0] == 1:
             signs = np.abs(paper.W)  # the bound is attained by equal signs
             assert np.linalg.norm(signs, 2) == pytest.approx(bound)
-        assert (fh.contraction_bound(paper) < 1) or layers >= 7
-        safe = fh.hierarchical_memory(chain)
-        assert fh.contraction_bound(safe) <= bound + 1e-14
-        assert fh.contraction_bound(safe) == pytest.approx(fh.contraction_bound(paper) / slope)
+        assert (fh.models.contraction_bound(paper) < 1) or layers >= 7
+        safe = fh.models.hierarchical_memory(chain)
+        assert fh.models.contraction_bound(safe) <= bound + 1e-14
+        assert fh.models.contraction_bound(safe) == pytest.approx(fh.models.contraction_bound(paper) / slope)
         for i, j in ((0, 1), (1, 0)):
             edges = np.concatenate([[0], np.cumsum(widths)])
             block = safe.W[edges[i] : edges[i + 1], edges[j] : edges[j + 1]]
@@ -68,7 +68,7 @@ def test_c45_from_seven_layers_on_the_papers_normalisation_lets_false_memories_a
     v = np.sin(np.pi * np.arange(1, 8) / 8)
     for t, size in ((-0.3, 0.60), (-1.0, 2.0)):
         u = g + t * v
-        memory = fh.hierarchical_memory(W, place - W.to_dense() @ u, normalisation="paper")
+        memory = fh.models.hierarchical_memory(W, place - W.to_dense() @ u, normalisation="paper")
         np.testing.assert_allclose(memory.W, W.to_dense(), atol=1e-15)
         R = np.eye(7) - memory.W.T @ np.diag(kind.slope(memory.W @ u + memory.b))
         assert np.linalg.svd(R, compute_uv=False)[-1] < 1e-9
@@ -77,7 +77,7 @@ def test_c45_from_seven_layers_on_the_papers_normalisation_lets_false_memories_a
         assert ends.kind.tolist() == ["false_memory"]
         np.testing.assert_allclose(ends.state[0], u, atol=0.05)
         # The safe normalisation has one memory and no false one, also with this bias and from here.
-        safe = fh.hierarchical_memory(W, memory.b)
+        safe = fh.models.hierarchical_memory(W, memory.b)
         both = fh.settle(safe, [u, 5 * RNG.standard_normal(7), -10 * np.ones(7)])
         assert both.settled.all()
         assert np.ptp(both.state, axis=0).max() < 1e-7
@@ -85,7 +85,7 @@ def test_c45_from_seven_layers_on_the_papers_normalisation_lets_false_memories_a
 
 @pytest.mark.parametrize("variable", ["u", "y"])
 def test_example_7_is_a_gradient_flow_in_both_variables(variable):
-    memory = fh.hierarchical_memory(fh.Blocks.chain([6, 4, 3], tied=False, seed=1), 0.3, variable=variable)
+    memory = fh.models.hierarchical_memory(fh.Blocks.chain([6, 4, 3], tied=False, seed=1), 0.3, variable=variable)
     kind = "E3" if variable == "u" else "10"
     assert fh.why_not_lyapunov(memory, kind) == []
     assert not memory.symmetric
@@ -105,7 +105,7 @@ def test_free_blocks_of_a_chain_begin_as_the_tied_ones():
 @pytest.mark.parametrize("memories", ["softmax", "relu", "tanh"])
 def test_c55_two_groups_are_system_1_and_the_energies_are_equal(memories):
     xi, I = RNG.standard_normal((4, 6)), RNG.standard_normal(6)  # noqa: E741
-    memory = fh.krotov_hopfield(xi, "tanh", memories, bias=I, tau_features=2.0, tau_memories=0.5)
+    memory = fh.models.krotov_hopfield(xi, "tanh", memories, bias=I, tau_features=2.0, tau_memories=0.5)
     f = fh.Memory(np.eye(4), activation=memories).activation
 
     def two_groups(state):
@@ -159,7 +159,7 @@ def test_c57_c58_hopfields_amplifiers_with_their_capacities_and_resistances():
     A = RNG.standard_normal((6, 6))
     T, current = (A + A.T) / 2, RNG.standard_normal(6)
     C, R = RNG.uniform(0.3, 3, 6), np.repeat(RNG.uniform(0.3, 3, 3), 2)
-    memory = fh.hopfield_1984(T, current, C, R, fh.Tanh(1.5))
+    memory = fh.models.hopfield_1984(T, current, C, R, fh.Tanh(1.5))
     assert [layer.neurons for layer in memory.layers] == [2, 2, 2]
     flow, energy = hopfield(T, current, C, R)
     u = RNG.standard_normal((7, 6))
@@ -185,7 +185,7 @@ def test_dense_memories_of_every_power_hold_their_patterns():
     patterns = fh.random_patterns(30, 40, seed=1)
     for power in (2, 3, 4):
         few = patterns[:2] if power == 2 else patterns
-        memory = fh.dense_associative_memory(few, power)
+        memory = fh.models.dense_associative_memory(few, power)
         assert memory.neurons == 40 + len(few)
         # The pattern's own memory drives every feature with 1.
         scale = 40.0 ** (1 / power - 1)
@@ -198,18 +198,18 @@ def test_dense_memories_of_every_power_hold_their_patterns():
         good = (np.sign(ends.state[:, :40]) == few[np.arange(len(cues)) % len(few)]).all(axis=1)
         assert good.mean() > 0.9
     with pytest.raises(ValueError, match="dt must be given: the slope of identity, rectified_power is not bounded"):
-        fh.settle(fh.dense_associative_memory(few, 3, "identity"), starts)
+        fh.settle(fh.models.dense_associative_memory(few, 3, "identity"), starts)
 
 
 def test_dense_memories_that_are_not_rectified_and_exponential_ones():
     xi = fh.random_patterns(30, 16, seed=2)
-    cubic = fh.dense_associative_memory(xi, 3, rectified=False)
+    cubic = fh.models.dense_associative_memory(xi, 3, rectified=False)
     v = np.full(16, 0.4)
     h = 16.0 ** (-2 / 3) * xi @ np.tanh(8 * v)
     field = fh.derivatives.residual(cubic, np.concatenate([v, h])[None])[0]
     np.testing.assert_allclose(field[:16], 16.0 ** (-2 / 3) * xi.T @ h**2 - v, atol=1e-13)
     np.testing.assert_allclose(field[16:], 0, atol=1e-13)
-    exponential = fh.exponential_memory(xi)
+    exponential = fh.models.exponential_memory(xi)
     start = np.concatenate([xi, np.tanh(8 * xi) @ xi.T - 16], axis=1)
     h = xi @ np.tanh(8 * xi[3]) - 16
     field = fh.derivatives.residual(exponential, np.concatenate([xi[3], h])[None])[0]
@@ -218,13 +218,13 @@ def test_dense_memories_that_are_not_rectified_and_exponential_ones():
     assert ends.settled.all()
     assert (np.sign(ends.state[:, :16]) == xi).all()
     with pytest.raises(ValueError, match=r"memory_bias must be a number or have shape \(30,\), one for a memory"):
-        fh.krotov_hopfield(xi, memory_bias=np.zeros(16))
+        fh.models.krotov_hopfield(xi, memory_bias=np.zeros(16))
 
 
 def test_softmax_memories_take_the_attention_step():
     patterns = fh.random_patterns(20, 64, seed=1)
     beta = 0.5
-    memory = fh.softmax_memory(patterns, beta, tau_memories=1e-3)
+    memory = fh.models.softmax_memory(patterns, beta, tau_memories=1e-3)
     v = patterns[3] + 0.5 * RNG.standard_normal(64)
     start = np.concatenate([v, patterns @ v])[None]
     end = fh.settle(memory, start)
@@ -242,7 +242,7 @@ def test_c17_the_split_is_system_1_while_the_dead_stay_dead():
     W = np.array([[0.3, -0.6], [-0.6, 0.2]])
     one = fh.Memory(W, [1.0, 0.2], "relu")  # one memory at (10/7, −23/35), its second neuron dead
     dead = np.array([False, True])
-    four = fh.alive_and_dead(one, dead, [0.0, -1.0])
+    four = fh.models.alive_and_dead(one, dead, [0.0, -1.0])
     starts = np.array([[2.0, -1.0], [1.0, -3.0]])
     for t in (1.0, 5.0):
         a, b = (fh.simulate(memory, starts, t_end=t, dt=0.05).state for memory in (one, four))
@@ -263,7 +263,7 @@ def test_c11_c17_the_dead_keep_the_output_of_their_reference(activation):
     reference = np.where(dead, [50.0, 0, 0, -60.0, 0, 0] if activation != "selu" else [-50.0, 0, 0, -60.0, 0, 0], 0.0)
     if activation == "sigmoid":
         reference[3] = -800.0
-    four = fh.alive_and_dead(memory, dead, reference)
+    four = fh.models.alive_and_dead(memory, dead, reference)
     starts = RNG.standard_normal((5, 6))
 
     def flow(y):
@@ -273,26 +273,38 @@ def test_c11_c17_the_dead_keep_the_output_of_their_reference(activation):
     due = naive.rk4(flow, starts, 0.05, 40)
     np.testing.assert_allclose(fh.simulate(four, starts, t_end=2, dt=0.05).state, due, atol=1e-13)
     with pytest.raises(ValueError, match="reference\\[0\\] = 0 is not dead: Λ = "):
-        fh.alive_and_dead(memory, dead, np.zeros(6))
+        fh.models.alive_and_dead(memory, dead, np.zeros(6))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fh.krotov_hopfield(np.ones(3)), "xi must have shape"),
-        (lambda: fh.krotov_hopfield(np.ones((2, 3)), bias=np.ones(2)), "bias must be a number or have shape \\(3,\\)"),
-        (lambda: fh.krotov_hopfield(np.ones((2, 3)), tau_memories=0.0), "tau_memories must be finite, above 0"),
-        (lambda: fh.dense_associative_memory(np.ones((2, 3)), 1), "power must be at least 2; got 1"),
-        (lambda: fh.hopfield_1984(np.eye(2), resistance=[1.0, -1.0]), "resistance must be positive; got -1"),
-        (lambda: fh.hopfield_1984(np.eye(2), capacitance=np.ones(3)), "capacitance must be a number or have shape"),
-        (lambda: fh.hopfield_1984(np.eye(2), gain="relu"), "gain must be tanh or sigmoid"),
-        (lambda: fh.hierarchical_memory(fh.Blocks.chain([2, 2]), normalisation="none"), "normalisation must be one of"),
-        (lambda: fh.hierarchical_memory(fh.Blocks.chain([2, 2]), variable="v"), "variable must be one of 'u', 'y'"),
-        (lambda: fh.Blocks.chain([2, 2]).with_norm(0), "norm must be finite, above 0"),
-        (lambda: fh.alive_and_dead(fh.Memory(np.eye(2), variable="u"), [True, False], [0, 0]), "variable = 'y'"),
-        (lambda: fh.alive_and_dead(fh.Memory(np.eye(2)), [1, 0], [0, 0]), "dead must be 2 booleans"),
+        (lambda: fh.models.krotov_hopfield(np.ones(3)), "xi must have shape"),
         (
-            lambda: fh.alive_and_dead(fh.Memory(np.eye(2), activation="softmax"), [True, False], [0, 0]),
+            lambda: fh.models.krotov_hopfield(np.ones((2, 3)), bias=np.ones(2)),
+            "bias must be a number or have shape \\(3,\\)",
+        ),
+        (lambda: fh.models.krotov_hopfield(np.ones((2, 3)), tau_memories=0.0), "tau_memories must be finite, above 0"),
+        (lambda: fh.models.dense_associative_memory(np.ones((2, 3)), 1), "power must be at least 2; got 1"),
+        (lambda: fh.models.hopfield_1984(np.eye(2), resistance=[1.0, -1.0]), "resistance must be positive; got -1"),
+        (
+            lambda: fh.models.hopfield_1984(np.eye(2), capacitance=np.ones(3)),
+            "capacitance must be a number or have shape",
+        ),
+        (lambda: fh.models.hopfield_1984(np.eye(2), gain="relu"), "gain must be tanh or sigmoid"),
+        (
+            lambda: fh.models.hierarchical_memory(fh.Blocks.chain([2, 2]), normalisation="none"),
+            "normalisation must be one of",
+        ),
+        (
+            lambda: fh.models.hierarchical_memory(fh.Blocks.chain([2, 2]), variable="v"),
+            "variable must be one of 'u', 'y'",
+        ),
+        (lambda: fh.Blocks.chain([2, 2]).with_norm(0), "norm must be finite, above 0"),
+        (lambda: fh.models.alive_and_dead(fh.Memory(np.eye(2), variable="u"), [True, False], [0, 0]), "variable = 'y'"),
+        (lambda: fh.models.alive_and_dead(fh.Memory(np.eye(2)), [1, 0], [0, 0]), "dead must be 2 booleans"),
+        (
+            lambda: fh.models.alive_and_dead(fh.Memory(np.eye(2), activation="softmax"), [True, False], [0, 0]),
             "a block of softmax",
         ),
     ],
@@ -304,6 +316,6 @@ def test_what_does_not_fit_is_one_sentence(call, message):
 
 def test_c45_a_matrix_is_no_hierarchy_and_a_gain_for_each_neuron_no_layer_norm():
     with pytest.raises(TypeError, match="weights must be Blocks between layers; got ndarray"):
-        fh.hierarchical_memory(np.eye(2))
+        fh.models.hierarchical_memory(np.eye(2))
     with pytest.raises(ValueError, match="gamma must be one number: with a gain for each neuron Λ is not symmetric"):
         fh.LayerNorm(gamma=[1.0, 2.0])

@@ -26,7 +26,7 @@ def by_loops(field, cue, sweeps=200):
 def cues_of(patterns, kind, count=40):
     if kind == "flipped":
         return fh.flip(patterns, 0.2, cues=count, seed=2)
-    return fh.hide(patterns, 9, cues=count, seed=2)
+    return fh.storage.hide(patterns, 9, cues=count, seed=2)
 
 
 @pytest.mark.parametrize("kind", ["flipped", "hidden"])
@@ -35,7 +35,7 @@ def test_signs_end_where_a_loop_over_neurons_ends(made, kind):
     xi = fh.random_patterns(4, N, seed=1)
     W, b = fh.hebb(xi), np.zeros(N)
     if made == "one-way":
-        W = fh.dilute_one_way(W, 0.6, seed=3)
+        W = fh.storage.dilute_one_way(W, 0.6, seed=3)
     if made == "biased":
         b = np.linspace(-0.3, 0.2, N)
     # Whole numbers, so that a loop knows a field of 0 when it sees one; the rule is given the rounded quotients.
@@ -131,7 +131,7 @@ def test_hidden_entries_are_set_and_those_that_nothing_speaks_to_stay_hidden():
     np.testing.assert_array_equal(states, [[1, 1, 1, 1, 1, 0]])
 
 
-@pytest.mark.parametrize("draw", [fh.random_patterns, fh.spherical_patterns])
+@pytest.mark.parametrize("draw", [fh.random_patterns, fh.storage.spherical_patterns])
 def test_attention_takes_steps_of_a_weighted_mean(draw):
     xi, beta, b = draw(20, N, seed=4), 0.25, 0.01
     cues = fh.add_noise(xi, 0.8, cues=30, seed=1)

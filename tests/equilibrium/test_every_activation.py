@@ -111,7 +111,7 @@ def test_the_kernels_know_which_activations_are_blockwise(name):
 def test_every_backward_iteration_is_that_of_the_matrix(name, variable):
     W, b, state, _, _, J = problem(name, variable, 6, True)
     memory = fh.Memory(W, b, as_activation(example(name)[0]), variable=variable)
-    table = fh.contraction(memory, state[None]).loc[0]
+    table = fh.equilibrium.contraction(memory, state[None]).loc[0]
     assert table.rho == pytest.approx(0.6, rel=1e-12)
     e, a, steps = np.modf((np.arange(6) + 1) * 0.6180339887498949)[0] - 0.5, np.zeros(6), 0
     while np.abs(e + J.T @ a - a).max() > 1e-10 * max(np.abs(e).max(), np.abs(a).max()):
@@ -148,7 +148,7 @@ def test_a_fit_of_the_power_2_is_that_of_the_identity():
     for kind in (fh.Power(2), "identity"):
         layers = [(3, "identity"), (6, kind), (2, "tanh")]
         memory = fh.Memory(fh.Blocks.chain([3, 6, 2], seed=1, scale=0.5), layers=layers)
-        options = {"epochs": 1, "batch": 20, "optimiser": fh.SGD(0.5), "tolerance": 1e-12, "t_max": 1e4}
-        found.append(fh.fit(memory, inputs, targets, **options))
+        options = {"epochs": 1, "batch": 20, "optimiser": fh.training.SGD(0.5), "tolerance": 1e-12, "t_max": 1e4}
+        found.append(fh.training.fit(memory, inputs, targets, **options))
     np.testing.assert_allclose(found[0].memory.W, found[1].memory.W, rtol=1e-9, atol=1e-9)
     assert found[0].history.lambda_max[0] == pytest.approx(found[1].history.lambda_max[0], rel=1e-9)

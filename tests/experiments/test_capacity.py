@@ -204,7 +204,7 @@ def test_every_way_to_fail_has_its_name():
     for kind in ("unsettled", "diverged", "not_finite", "false_memory", "kink"):
         assert classify(states[:1], xi, np.array([1]), kind=kind) == [kind]
     # A stricter criterion, and a looser one.
-    noisy = fh.flip_exactly(xi, 9, seed=1)  # overlap .91
+    noisy = fh.storage.flip_exactly(xi, 9, seed=1)  # overlap .91
     assert classify(noisy, xi, np.arange(9)) == ["retrieved"] * 9
     assert classify(noisy, xi, np.arange(9), least=0.95) == ["spurious"] * 9
 
@@ -396,7 +396,7 @@ def test_patterns_that_coincide_do_not_end_a_sweep():
 def test_diluted_weights_have_the_share_that_was_asked_for_and_keep_the_signal():
     xi = fh.random_patterns(8, 300, seed=4)
     W = fh.hebb(xi)
-    some, more = (fh.dilute(W, share, seed=1) for share in (0.3, 0.6))
+    some, more = (fh.storage.dilute(W, share, seed=1) for share in (0.3, 0.6))
     np.testing.assert_array_equal(some, some.T)
     off = ~np.eye(300, dtype=bool)
     kept = [(part[off] != 0).sum() / (W[off] != 0).sum() for part in (some, more)]
@@ -404,24 +404,24 @@ def test_diluted_weights_have_the_share_that_was_asked_for_and_keep_the_signal()
     assert not ((more != 0) & (some == 0)).any()
     there = some != 0
     np.testing.assert_allclose(some[there], W[there] / 0.7)
-    one_way = fh.dilute_one_way(W, 0.5, seed=1)
+    one_way = fh.storage.dilute_one_way(W, 0.5, seed=1)
     cut = (one_way == 0) & (W != 0)
     assert (cut & cut.T).sum() / cut.sum() == pytest.approx(0.5, abs=0.02)
     # The same cuts whatever stands beside them, and others for another realisation.
-    many = fh.dilute(np.stack([W, W]), 0.3, seed=1, realisations=[5, 0])
+    many = fh.storage.dilute(np.stack([W, W]), 0.3, seed=1, realisations=[5, 0])
     np.testing.assert_array_equal(many[1], some)
     assert not np.array_equal(many[0], some)
-    np.testing.assert_array_equal(fh.dilute(W, 0.0), W)
+    np.testing.assert_array_equal(fh.storage.dilute(W, 0.0), W)
     with pytest.raises(ValueError, match="share must be below 1"):
-        fh.dilute(W, 1.0)
+        fh.storage.dilute(W, 1.0)
     with pytest.raises(ValueError, match=r"W must have shape \(N, N\); got \(2, 300, 300\)"):
-        fh.dilute(np.stack([W, W]), 0.5)
+        fh.storage.dilute(np.stack([W, W]), 0.5)
 
 
 @pytest.mark.parametrize("levels", [2, 3, 4, 5, 16])
 def test_quantised_weights_are_few_values_whose_part_along_w_is_w(levels):
     W = fh.hebb(fh.random_patterns(40, 200, seed=4))
-    coarse = fh.quantise(np.stack([W, 3 * W]), levels)
+    coarse = fh.storage.quantise(np.stack([W, 3 * W]), levels)
     off = ~np.eye(200, dtype=bool)
     there = off & (W != 0)
     values = np.unique(np.round(coarse[0][there], 12))
@@ -437,9 +437,9 @@ def test_quantised_weights_are_few_values_whose_part_along_w_is_w(levels):
 
 
 def test_quantising_needs_something_to_quantise():
-    np.testing.assert_array_equal(fh.quantise(np.eye(3), 2), np.eye(3))
+    np.testing.assert_array_equal(fh.storage.quantise(np.eye(3), 2), np.eye(3))
     with pytest.raises(ValueError, match="levels must be at least 2 and at most 256; got 1"):
-        fh.quantise(np.ones((3, 3)), 1)
+        fh.storage.quantise(np.ones((3, 3)), 1)
 
 
 def test_clipped_and_diluted_memories_hold_less():
@@ -637,6 +637,6 @@ def test_retrieval_time_is_that_of_the_retrieved():
 
 def test_relative_loads_are_in_units_of_theory():
     chosen = task(patterns=None, relative_load=1.2, neurons=1000, activation={"name": "tanh", "beta": 4.0})
-    assert stored.size_of(chosen).patterns == round(1.2 * fh.hebb_capacity(4.0) * 1000)
+    assert stored.size_of(chosen).patterns == round(1.2 * fh.theory.hebb_capacity(4.0) * 1000)
     dense = task(patterns=None, relative_load=0.05, neurons=100, rule="dense", power=4)
     assert stored.size_of(dense).patterns == 50_000

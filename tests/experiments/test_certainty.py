@@ -31,7 +31,7 @@ def test_counts_are_those_of_a_loop_over_steps(changes):
     W, b = positive_definite(*memories.networks(task(**changes), range(3), 5), 0.1)
     for k, row in enumerate(found.to_dict("records")):
         memory = fh.Memory(W[k], b[k], "relu")
-        certificate, dt = fh.Certificate(memory), float(fh.default_step(memory))
+        certificate, dt = fh.states.Certificate(memory), float(fh.default_step(memory))
         total = certain = steps = 0
         for start in fh.Uniform(-3, 3).draw(12, 5, seed=5, realisation=k):
             ends = fh.settle(memory, [start])
@@ -50,7 +50,7 @@ def test_counts_are_those_of_a_loop_over_steps(changes):
 
 def test_a_wrong_certificate_is_counted(monkeypatch):
     # A certificate that takes every state for certain of the lowest memory is wrong about all that end elsewhere.
-    monkeypatch.setattr(fh.Certificate, "end_of", lambda self, states: np.zeros(len(states), int))
+    monkeypatch.setattr(fh.states.Certificate, "end_of", lambda self, states: np.zeros(len(states), int))
     found = rows(range(3))
     assert (found["stable"] > 1).any()
     assert found["wrong"].sum() > 5

@@ -83,7 +83,7 @@ def test_o3_o4_the_most_and_the_fewest_memories():
 
 def test_c53_one_memory_below_radius_one_and_two_above():
     w = np.array([0.5, 0.99, 0.999999, 1.000001, 1.01, 2, 50])
-    counts = fh.count_steady_states(fh.Memory(w[:, None, None] * [[0, -1], [-1, 0]], 1.0, "relu"))
+    counts = fh.states.count_steady_states(fh.Memory(w[:, None, None] * [[0, -1], [-1, 0]], 1.0, "relu"))
     assert counts["stable"].tolist() == [1, 1, 1, 2, 2, 2, 2]
     assert counts["steady"].tolist() == [1, 1, 1, 3, 3, 3, 3]
     [row] = rows("clique", [0], neurons=2, edges=0.0, inhibition=1.01).to_dict("records")

@@ -79,7 +79,7 @@ def test_halves_and_what_is_said_of_them():
         assert f"{row.half:.4f}"[1:] in text
     gains = pd.read_parquet(DATA / "reference" / "hebb_gains_half.parquet")
     for row in gains.itertuples():
-        theory = fh.hebb_capacity(row.beta)
+        theory = fh.theory.hebb_capacity(row.beta)
         assert f"{row.half:.3f}"[1:] in text
         assert f"{theory:.3f}"[1:] in text
         assert theory < row.half
@@ -101,7 +101,7 @@ def test_retrieved_patterns_overlap_as_the_theory_says():
     found = pd.read_parquet(DATA / "reference" / "hebb_overlaps.parquet")
     assert sorted(set(found["neurons"])) == [800, 1600]
     for row in found.itertuples():
-        assert row.sign_overlap == pytest.approx(fh.hebb_retrieval(row.load, 8.0).sign_overlap, abs=0.0015)
+        assert row.sign_overlap == pytest.approx(fh.theory.hebb_retrieval(row.load, 8.0).sign_overlap, abs=0.0015)
 
 
 def test_worn_synapses_lose_what_the_theory_says():
@@ -109,11 +109,13 @@ def test_worn_synapses_lose_what_the_theory_says():
     halves = pd.read_parquet(DATA / "reference" / "synapses_half.parquet").set_index(["dilution", "levels"])["half"]
     for dilution in (0.0, 0.25, 0.5):
         for levels in (0, 2, 3):
-            due = fh.hebb_capacity(8.0, fh.wear(dilution=dilution, levels=levels)) / fh.hebb_capacity(8.0)
+            due = fh.theory.hebb_capacity(
+                8.0, fh.theory.wear(dilution=dilution, levels=levels)
+            ) / fh.theory.hebb_capacity(8.0)
             assert halves[dilution, levels] / halves[0.0, 0] == pytest.approx(due, abs=0.06)
     one_way = pd.read_parquet(DATA / "reference" / "asymmetric_half.parquet").set_index("asymmetry")["half"]
     for asymmetry in (0.25, 0.5):
-        due = fh.hebb_capacity(8.0, fh.wear(asymmetry=asymmetry)) / fh.hebb_capacity(8.0)
+        due = fh.theory.hebb_capacity(8.0, fh.theory.wear(asymmetry=asymmetry)) / fh.theory.hebb_capacity(8.0)
         assert one_way[asymmetry] / one_way[0.0] == pytest.approx(due, abs=0.03)
 
 

@@ -15,14 +15,14 @@ RULES = {
     "pseudo-inverse": ({}, lambda xi: fh.Memory(fh.pseudo_inverse(xi), activation=fh.Tanh(8.0))),
     "hebb": (
         {"asymmetry": 0.4},
-        lambda xi: fh.Memory(fh.dilute_one_way(fh.hebb(xi), 0.4, seed=SEED), activation=fh.Tanh(8.0)),
+        lambda xi: fh.Memory(fh.storage.dilute_one_way(fh.hebb(xi), 0.4, seed=SEED), activation=fh.Tanh(8.0)),
     ),
-    "dense": ({"power": 3}, lambda xi: fh.dense_associative_memory(xi, 3, rectified=False)),
-    "exponential": ({}, fh.exponential_memory),
-    "softmax": ({"memory_gain": 0.3}, lambda xi: fh.softmax_memory(xi, beta=0.3, features=fh.Tanh(8.0))),
+    "dense": ({"power": 3}, lambda xi: fh.models.dense_associative_memory(xi, 3, rectified=False)),
+    "exponential": ({}, fh.models.exponential_memory),
+    "softmax": ({"memory_gain": 0.3}, lambda xi: fh.models.softmax_memory(xi, beta=0.3, features=fh.Tanh(8.0))),
     "spherical softmax": (
         {"rule": "softmax", "pattern_kind": "spherical", "activation": {"name": "identity"}},
-        lambda xi: fh.softmax_memory(xi, beta=1.0),
+        lambda xi: fh.models.softmax_memory(xi, beta=1.0),
     ),
 }
 
@@ -36,7 +36,7 @@ def task(experiment, rule, **changes):
 
 def made(rule):
     """The patterns of realisation 0, their memory, and g of the neurons that patterns have."""
-    draw = fh.spherical_patterns if "spherical" in rule else fh.random_patterns
+    draw = fh.storage.spherical_patterns if "spherical" in rule else fh.random_patterns
     xi = draw(P, N, seed=SEED, realisations=[0])[0]
     g = (lambda y: y[..., :N]) if "spherical" in rule else (lambda y: np.tanh(8 * y[..., :N]))
     return xi, RULES[rule][1](xi), g
@@ -143,12 +143,12 @@ def test_low_rank_weights_have_the_basins_of_the_matrix():
     thin = fh.Memory(fh.LowRank(xi, self_coupling=True), activation=fh.Tanh(8.0))
     step = float(fh.default_step(whole))
     centres = fh.settle(whole, xi).state
-    one, two = (fh.radii(memory, centres, rays=6, seed=1, dt=step / 2) for memory in (whole, thin))
+    one, two = (fh.geometry.radii(memory, centres, rays=6, seed=1, dt=step / 2) for memory in (whole, thin))
     np.testing.assert_allclose(one["lower"], two["lower"], rtol=2e-3)
-    saddles = [fh.boundary_saddles(memory, centres[0], centres[1:], dt=step / 2) for memory in (whole, thin)]
+    saddles = [fh.geometry.boundary_saddles(memory, centres[0], centres[1:], dt=step / 2) for memory in (whole, thin)]
     assert saddles[0].found.all()
     np.testing.assert_allclose(saddles[0].state, saddles[1].state, atol=1e-9)
     plane = {"resolution": 20, "dt": step / 2, "extent": (-3, 3, -3, 3)}
     e1, e2 = np.random.default_rng(1).normal(size=(2, 40))
-    images = [fh.basin_slice(memory, xi[0], e1, e2, **plane).labels for memory in (whole, thin)]
+    images = [fh.geometry.basin_slice(memory, xi[0], e1, e2, **plane).labels for memory in (whole, thin)]
     assert (images[0] == images[1]).mean() > 0.98

@@ -112,11 +112,11 @@ def memory_of(rule, xi, activation, options):
     theta = options.get("threshold", 0.0)
     if rule in ("dense", "exponential", "softmax"):
         make = {
-            "dense": lambda: fh.dense_associative_memory(
+            "dense": lambda: fh.models.dense_associative_memory(
                 xi, options.get("power", 3), activation, rectified=options.get("rectified", False), bias=-theta
             ),
-            "exponential": lambda: fh.exponential_memory(xi, activation, bias=-theta),
-            "softmax": lambda: fh.softmax_memory(xi, options["memory_gain"], activation, bias=-theta),
+            "exponential": lambda: fh.models.exponential_memory(xi, activation, bias=-theta),
+            "softmax": lambda: fh.models.softmax_memory(xi, options["memory_gain"], activation, bias=-theta),
         }[rule]
         return make(), None, None, len(xi)
     rank = len(xi)
@@ -203,17 +203,17 @@ def test_capacity_rows_are_what_their_sentences_say(case, pattern_file):
     given = {"seed": SEED, "realisations": range(realisations)}
     draw = {
         "random": lambda: fh.random_patterns(patterns, neurons, bias=case.get("bias", 0.0), **given),
-        "correlated": lambda: fh.correlated_patterns(patterns, neurons, case.get("correlation"), **given),
-        "spherical": lambda: fh.spherical_patterns(patterns, neurons, **given),
+        "correlated": lambda: fh.storage.correlated_patterns(patterns, neurons, case.get("correlation"), **given),
+        "spherical": lambda: fh.storage.spherical_patterns(patterns, neurons, **given),
         "digit-means": lambda: np.repeat(fh.digit_means()[None], realisations, axis=0),
-        **{name: lambda: fh.choose(there[kind](), patterns, **given) for name in ("file", "digit-images")},
+        **{name: lambda: fh.storage.choose(there[kind](), patterns, **given) for name in ("file", "digit-images")},
     }
     xi = draw[kind]()
     drawn = {"cues": cues, **given}
     if case.get("flips"):
-        starts = fh.flip_exactly(xi, case["flips"], **drawn)
+        starts = fh.storage.flip_exactly(xi, case["flips"], **drawn)
     elif case.get("hidden"):
-        starts = fh.hide(xi, case["hidden"], **drawn)
+        starts = fh.storage.hide(xi, case["hidden"], **drawn)
     elif case.get("sigma"):
         starts = fh.add_noise(xi, case["sigma"], **drawn)
     else:

@@ -32,7 +32,7 @@ def exact_exits(centres, number, directions):
 
 def test_every_ray_of_winner_takes_all_leaves_where_another_entry_becomes_the_largest():
     memory, centres = winner_takes_all(4, 2.0)
-    table = fh.radii(memory, centres, rays=60, bound=10.0, precision=1e-6, seed=3)
+    table = fh.geometry.radii(memory, centres, rays=60, bound=10.0, precision=1e-6, seed=3)
     assert table["verified"].all()
     for number in range(4):
         mine = table[table["attractor"] == number]
@@ -61,7 +61,9 @@ def test_one_neuron_leaves_at_its_unstable_state():
         optimize.brentq(lambda y: 2 * np.tanh(y) - y + 0.1, low, high, xtol=1e-14)
         for low, high in ((-3, -1), (-0.5, 0.2), (1, 3))
     ]
-    table = fh.radii(memory, np.array(roots)[[0, 2], None], rays=8, saddles=[[roots[1]]], precision=1e-8, bound=20.0)
+    table = fh.geometry.radii(
+        memory, np.array(roots)[[0, 2], None], rays=8, saddles=[[roots[1]]], precision=1e-8, bound=20.0
+    )
     aimed = table[table["direction"] != "random"]
     assert len(aimed) == 4
     for row in aimed.itertuples():
@@ -79,7 +81,7 @@ def test_one_neuron_leaves_at_its_unstable_state():
 def test_a_ray_at_the_saddle_of_figure_1_leaves_in_it():
     memory = fh.Memory([[0.2, -1.5], [-1.5, 0.1]], [1.0, 0.8], "relu")
     centres, saddle = np.array([[1.25, -1.075], [-1 / 3, 8 / 9]]), [[10 / 51, 86 / 153]]
-    table = fh.radii(memory, centres, rays=0, saddles=saddle, precision=1e-6)
+    table = fh.geometry.radii(memory, centres, rays=0, saddles=saddle, precision=1e-6)
     aimed = table[table["direction"] == "saddle"]
     np.testing.assert_allclose(aimed["lower"], aimed["distance"], rtol=2e-6)
     assert aimed["neighbour"].tolist() == [1, 0]
@@ -89,11 +91,11 @@ def test_a_ray_at_the_saddle_of_figure_1_leaves_in_it():
 def test_what_runs_away_is_outside_and_what_is_out_of_time_is_not_verified():
     memory = fh.Memory([[0, 2], [2, 0]], [-1, -1], "relu")
     # The basin of (−1, −1) ends in the saddle (1, 1); beyond, trajectories diverge.
-    table = fh.radii(memory, [[-1.0, -1.0]], rays=40, saddles=[[1.0, 1.0]], bound=8.0, seed=2)
+    table = fh.geometry.radii(memory, [[-1.0, -1.0]], rays=40, saddles=[[1.0, 1.0]], bound=8.0, seed=2)
     assert set(table.loc[table["direction"] == "random", "outside"]) == {"diverged", ""}
     assert table["verified"].all()
     np.testing.assert_allclose(table["lower"].iloc[-1], 2 * np.sqrt(2), rtol=2e-3)
-    hurried = fh.radii(memory, [[-1.0, -1.0]], rays=40, bound=8.0, seed=2, t_max=3.0)
+    hurried = fh.geometry.radii(memory, [[-1.0, -1.0]], rays=40, bound=8.0, seed=2, t_max=3.0)
     assert not hurried.loc[hurried["outside"] == "unsettled", "verified"].any()
     assert (hurried["outside"] == "unsettled").any()
 
@@ -101,8 +103,8 @@ def test_what_runs_away_is_outside_and_what_is_out_of_time_is_not_verified():
 def test_hebb_rays_leave_where_an_independent_integrator_says():
     # DOP853 of SciPy at rtol 1e-10, straight from the equations: both ends of every bracket.
     memory, centres = hebb(4, 60)
-    table = fh.radii(memory, centres[:1], rays=12, seed=5)
-    aimed = fh.radii(memory, centres, rays=0)
+    table = fh.geometry.radii(memory, centres[:1], rays=12, seed=5)
+    aimed = fh.geometry.radii(memory, centres, rays=0)
     cases = [
         (rays.random_directions(12, 60, 0, 5)[row.target], row) for row in table.itertuples() if not row.censored
     ] + [((centres[row.target] - centres[0]) / row.distance, row) for row in aimed.head(3).itertuples()]
@@ -125,7 +127,7 @@ def test_rays_of_a_hebb_memory():
     # What an independent script found at N = 200 and a light load: most random rays (88 %) never leave within 6 √N, the
     # smallest exit is near 2.8 √N, and rays aimed at the other patterns leave at .6 … .8 √N.
     memory, centres = hebb(3, 200, beta=4.0)
-    table = fh.radii(memory, centres, rays=100, seed=1)
+    table = fh.geometry.radii(memory, centres, rays=100, seed=1)
     drawn, aimed = table[table["direction"] == "random"], table[table["direction"] == "memory"]
     assert 0.75 < drawn["censored"].mean() < 0.95
     assert 2.0 < drawn["lower"].min() / np.sqrt(200) < 4
@@ -137,24 +139,24 @@ def test_rays_of_a_hebb_memory():
 def test_a_coarse_step_is_found_out(monkeypatch):
     memory, centres = hebb(10, 100)
     monkeypatch.setattr(rays, "ROUNDS", 1)
-    coarse = fh.radii(memory, centres[:2], rays=30, seed=1)
+    coarse = fh.geometry.radii(memory, centres[:2], rays=30, seed=1)
     assert not coarse["verified"].all()
     monkeypatch.setattr(rays, "ROUNDS", 4)
-    found = fh.radii(memory, centres[:2], rays=30, seed=1)
+    found = fh.geometry.radii(memory, centres[:2], rays=30, seed=1)
     assert found["verified"].all()
     assert found["dt"].nunique() > 1
-    again = fh.radii(memory, centres[:2], rays=30, seed=1, dt=found["dt"].min() / 2)
+    again = fh.geometry.radii(memory, centres[:2], rays=30, seed=1, dt=found["dt"].min() / 2)
     np.testing.assert_allclose(again["lower"], found["lower"], rtol=5e-3)
 
 
 def test_rays_are_nested_and_turns_change_nothing(monkeypatch):
     memory, centres = hebb(3, 50)
-    many = fh.radii(memory, centres, rays=9, seed=1)
-    few = fh.radii(memory, centres, rays=4, seed=1)
+    many = fh.geometry.radii(memory, centres, rays=9, seed=1)
+    few = fh.geometry.radii(memory, centres, rays=4, seed=1)
     kept = many[(many["direction"] != "random") | (many["target"] < 4)].reset_index(drop=True)
     pd.testing.assert_frame_equal(few, kept, check_exact=True)
     monkeypatch.setattr(rays, "_TURN", 50 * 7)
-    pd.testing.assert_frame_equal(fh.radii(memory, centres, rays=9, seed=1), many, check_exact=True)
+    pd.testing.assert_frame_equal(fh.geometry.radii(memory, centres, rays=9, seed=1), many, check_exact=True)
 
 
 def test_random_directions_are_uniform_on_the_sphere():
@@ -222,11 +224,11 @@ def test_bad_calls_are_one_sentence(change, error, words):
     memory, _ = winner_takes_all(2, 2.0)
     given = {"attractors": [[1.0, -1.0]], "rays": 3} | change
     with pytest.raises(error, match=words):
-        fh.radii(memory, **given)
+        fh.geometry.radii(memory, **given)
 
 
 def test_memories_that_cannot_be_asked_are_named():
     with pytest.raises(ValueError, match="memory must be one memory"):
-        fh.radii(fh.Memory(np.zeros((2, 3, 3))), np.zeros((1, 3)))
+        fh.geometry.radii(fh.Memory(np.zeros((2, 3, 3))), np.zeros((1, 3)))
     with pytest.raises(ValueError, match="memory must be float64"):
-        fh.radii(fh.Memory(np.zeros((3, 3)), dtype=np.float32), np.zeros((1, 3)))
+        fh.geometry.radii(fh.Memory(np.zeros((3, 3)), dtype=np.float32), np.zeros((1, 3)))

@@ -20,7 +20,7 @@ def test_the_saddle_of_figure_1_is_found_from_both_sides():
     memory = fh.Memory([[0.2, -1.5], [-1.5, 0.1]], [1.0, 0.8], "relu")
     centres, exact = np.array([[1.25, -1.075], [-1 / 3, 8 / 9]]), [[10 / 51, 86 / 153]]
     for home, other in ((0, 1), (1, 0)):
-        found = fh.boundary_saddles(memory, centres[home], centres[[other]])
+        found = fh.geometry.boundary_saddles(memory, centres[home], centres[[other]])
         assert found.found.tolist() == [True]
         np.testing.assert_allclose(found.state, exact, atol=1e-12)
 
@@ -30,7 +30,7 @@ def test_the_saddle_of_two_neurons_is_on_the_boundary():
     W, b, beta = np.array([[0.9, 0.15], [0.15, 0.8]]), np.array([0.02, -0.01]), 4.0
     memory = fh.Memory(W, b, fh.Tanh(beta))
     home, *others = fh.settle(memory, [[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0]]).state
-    found = fh.boundary_saddles(memory, home, others)
+    found = fh.geometry.boundary_saddles(memory, home, others)
     assert found.found.all()
     for saddle, guess in zip(found.state, ([0.0, 0.7], [0.7, 0.0]), strict=True):
         exact = optimize.root(lambda y: flow(W, b, beta)(0, y), guess, tol=1e-14).x
@@ -61,7 +61,7 @@ def test_saddles_of_a_hebb_memory():
     W = fh.hebb(xi)
     memory = fh.Memory(W, activation=fh.Tanh(8.0))
     home, *others = fh.settle(memory, xi).state
-    found = fh.boundary_saddles(memory, home, others)
+    found = fh.geometry.boundary_saddles(memory, home, others)
     assert found.found.all()
     for saddle in found.state:
         g = np.tanh(8 * saddle)
@@ -75,7 +75,9 @@ def test_saddles_of_a_hebb_memory():
         assert any(falls)
     # One by one they are the same to the last bit.
     for number, other in enumerate(others):
-        np.testing.assert_array_equal(fh.boundary_saddles(memory, home, other[None]).state[0], found.state[number])
+        np.testing.assert_array_equal(
+            fh.geometry.boundary_saddles(memory, home, other[None]).state[0], found.state[number]
+        )
 
 
 def test_a_boundary_that_rests_on_a_cycle_has_none():
@@ -83,7 +85,7 @@ def test_a_boundary_that_rests_on_a_cycle_has_none():
     memory = fh.Memory([[2.0, -2.0, 5.0], [2.0, 2.0, 5.0], [0.0, 0.0, 2.0]])
     ends = fh.settle(memory, [[5.0, 5.0, 2.0], [-5.0, -5.0, -2.0]])
     assert ends.settled.all()
-    found = fh.boundary_saddles(memory, ends.state[0], ends.state[1:])
+    found = fh.geometry.boundary_saddles(memory, ends.state[0], ends.state[1:])
     assert found.found.tolist() == [False]
     assert np.isnan(found.state).all()
 
@@ -98,9 +100,9 @@ def test_a_boundary_that_rests_on_a_cycle_has_none():
 )
 def test_bad_calls_are_one_sentence(home, targets, words):
     with pytest.raises(ValueError, match=words):
-        fh.boundary_saddles(fh.Memory([[0.0, -2.0], [-2.0, 0.0]], 1.0, "relu"), home, targets)
+        fh.geometry.boundary_saddles(fh.Memory([[0.0, -2.0], [-2.0, 0.0]], 1.0, "relu"), home, targets)
 
 
 def test_spectra_bound_the_size():
     with pytest.raises(ValueError, match="at most 400 neurons, for whole spectra; got 401"):
-        fh.boundary_saddles(fh.Memory(np.zeros((401, 401))), np.zeros(401), np.ones((1, 401)))
+        fh.geometry.boundary_saddles(fh.Memory(np.zeros((401, 401))), np.zeros(401), np.ones((1, 401)))

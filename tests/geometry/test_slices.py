@@ -14,7 +14,7 @@ def winner_takes_all(n, w=2.0):
 def test_the_largest_entry_wins_at_every_point_of_a_slice():
     origin, e1, e2 = np.array([0.1, -0.2, 0.3]), np.array([1.0, 0.5, -0.3]), np.array([-0.2, 0.8, 1.0])
     memory = winner_takes_all(3)
-    found = fh.basin_slice(memory, origin, e1, e2, extent=(-2, 2, -1, 1), resolution=(40, 30))
+    found = fh.geometry.basin_slice(memory, origin, e1, e2, extent=(-2, 2, -1, 1), resolution=(40, 30))
     assert found.labels.shape == found.time.shape == (40, 30)
     # Cells tile the extent.
     assert (np.floor((found.a + 2) / 0.1) == np.arange(40)).all()
@@ -31,16 +31,16 @@ def test_known_attractors_have_the_first_numbers(monkeypatch):
     memory = winner_takes_all(3)
     centres = -np.ones((3, 3)) + 2 * np.eye(3)
     plane = (np.zeros(3), [1.0, 0, 0], [0, 1.0, 0])
-    found = fh.basin_slice(memory, *plane, resolution=21, attractors=centres[::-1])
+    found = fh.geometry.basin_slice(memory, *plane, resolution=21, attractors=centres[::-1])
     assert found.attractors[found.labels[20, 10]].argmax() == 0
     assert found.labels[20, 10] == 2
     assert len(found.attractors) >= 3
     monkeypatch.setattr(slices, "_TURN", 3 * 50)
-    turns = fh.basin_slice(memory, *plane, resolution=21, attractors=centres[::-1])
+    turns = fh.geometry.basin_slice(memory, *plane, resolution=21, attractors=centres[::-1])
     np.testing.assert_array_equal(turns.labels, found.labels)
     np.testing.assert_array_equal(turns.time, found.time)
     with pytest.raises(ValueError, match="attractors must differ"):
-        fh.basin_slice(memory, *plane, resolution=2, attractors=centres[[0, 0]])
+        fh.geometry.basin_slice(memory, *plane, resolution=2, attractors=centres[[0, 0]])
 
 
 def test_a_finer_step_is_asked_about_points_beside_a_boundary():
@@ -52,7 +52,7 @@ def test_a_finer_step_is_asked_about_points_beside_a_boundary():
     step = float(fh.default_step(memory))
     shares = []
     for dt in (1.5 * step, 0.1 * step):
-        found = fh.basin_slice(memory, xi[0], e1, e2, dt=dt, check=10**6, **plane)
+        found = fh.geometry.basin_slice(memory, xi[0], e1, e2, dt=dt, check=10**6, **plane)
         checked = changed = 0
         for i in range(24):
             for j in range(24):
@@ -66,19 +66,21 @@ def test_a_finer_step_is_asked_about_points_beside_a_boundary():
         assert (found.checked, found.changed) == (checked, changed)
         shares.append(changed / checked)
     assert shares[0] > 0.1 > 0.02 > shares[1]
-    some = fh.basin_slice(memory, xi[0], e1, e2, dt=1.5 * step, check=50, **plane)
+    some = fh.geometry.basin_slice(memory, xi[0], e1, e2, dt=1.5 * step, check=50, **plane)
     assert some.checked == 50
     assert 0 < some.changed < 50
-    none = fh.basin_slice(memory, xi[0], e1, e2, dt=1.5 * step, check=0, **plane)
+    none = fh.geometry.basin_slice(memory, xi[0], e1, e2, dt=1.5 * step, check=0, **plane)
     assert (none.checked, none.changed) == (0, 0)
     np.testing.assert_array_equal(none.labels, some.labels)
 
 
 def test_exact_boundaries_and_what_runs_away_do_not_change():
-    found = fh.basin_slice(winner_takes_all(3), [0.1, -0.2, 0.3], [1.0, 0.5, -0.3], [-0.2, 0.8, 1.0], resolution=40)
+    found = fh.geometry.basin_slice(
+        winner_takes_all(3), [0.1, -0.2, 0.3], [1.0, 0.5, -0.3], [-0.2, 0.8, 1.0], resolution=40
+    )
     assert found.checked > 50
     assert found.changed == 0
-    away = fh.basin_slice(
+    away = fh.geometry.basin_slice(
         fh.Memory([[0, 2], [2, 0]], [-1, -1], "relu"), [0, 0], [1, 0], [0, 1], extent=(-3, 5, -3, 5), resolution=16
     )
     assert away.checked > 10
@@ -87,7 +89,7 @@ def test_exact_boundaries_and_what_runs_away_do_not_change():
 
 def test_what_runs_away_has_a_label_of_its_own():
     memory = fh.Memory([[0, 2], [2, 0]], [-1, -1], "relu")
-    found = fh.basin_slice(memory, [0, 0], [1, 0], [0, 1], extent=(-3, 5, -3, 5), resolution=16)
+    found = fh.geometry.basin_slice(memory, [0, 0], [1, 0], [0, 1], extent=(-3, 5, -3, 5), resolution=16)
     assert set(np.unique(found.labels)) == {0, -3}
     assert slices.kind_of(-3) == "diverged"
     # y₁ + y₂ = 2 parts what returns from what runs away where both are alive.
@@ -97,14 +99,16 @@ def test_what_runs_away_has_a_label_of_its_own():
 
 
 def test_points_of_a_symmetric_plane_are_not_on_the_boundary_of_a_symmetric_memory():
-    found = fh.basin_slice(winner_takes_all(2), [0, 0], [1, 0], [0, 1], extent=(-1, 1, -1, 1), resolution=41)
+    found = fh.geometry.basin_slice(winner_takes_all(2), [0, 0], [1, 0], [0, 1], extent=(-1, 1, -1, 1), resolution=41)
     assert len(found.attractors) == 2
 
 
 def test_the_pictures_are_png(tmp_path):
     many = np.arange(400).reshape(20, 20) // 12
     many[0] = -2
-    fh.Slice(many, many * 1.0, np.arange(20.0), np.arange(20.0), np.zeros((40, 2))).plot(tmp_path / "s.png", {3: "x"})
+    fh.geometry.Slice(many, many * 1.0, np.arange(20.0), np.arange(20.0), np.zeros((40, 2))).plot(
+        tmp_path / "s.png", {3: "x"}
+    )
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -112,7 +116,7 @@ def test_the_entropy_of_a_straight_boundary():
     # Boxes of 5 × 5, a boundary 2 columns into a box: the boxes on it have the entropy of (2/5, 3/5).
     labels = np.zeros((50, 30), np.int64)
     labels[22:] = 7
-    found = fh.basin_entropy(labels, 5)
+    found = fh.geometry.basin_entropy(labels, 5)
     due = -0.4 * np.log(0.4) - 0.6 * np.log(0.6)
     assert found.boundary == pytest.approx(due, rel=1e-14)
     assert found.entropy == pytest.approx(due / 10, rel=1e-14)
@@ -120,11 +124,11 @@ def test_the_entropy_of_a_straight_boundary():
 
 
 def test_the_entropy_of_one_basin_and_of_many():
-    found = fh.basin_entropy(np.full((20, 20), -3))
+    found = fh.geometry.basin_entropy(np.full((20, 20), -3))
     assert (found.entropy, found.boundary_boxes, found.fractal) == (0.0, 0, False)
     assert np.isnan(found.boundary)
     # Every point a basin of its own: ln 25 in every box, and nothing smooth about it.
-    found = fh.basin_entropy(np.arange(400).reshape(20, 20), 5)
+    found = fh.geometry.basin_entropy(np.arange(400).reshape(20, 20), 5)
     assert found.entropy == pytest.approx(np.log(25), rel=1e-14)
     assert found.fractal
     # Counted box by box by hand, ends cut off.
@@ -134,20 +138,20 @@ def test_the_entropy_of_one_basin_and_of_many():
         for j in range(0, 16, 4):
             share = np.bincount(grid[i : i + 4, j : j + 4].ravel()) / 16
             hands.append(-sum(p * np.log(p) for p in share if p > 0))
-    assert fh.basin_entropy(grid, 4).entropy == pytest.approx(np.mean(hands), rel=1e-13)
-    assert fh.basin_entropy(grid, 4).fractal == (np.mean(hands) > np.log(2))
+    assert fh.geometry.basin_entropy(grid, 4).entropy == pytest.approx(np.mean(hands), rel=1e-13)
+    assert fh.geometry.basin_entropy(grid, 4).fractal == (np.mean(hands) > np.log(2))
 
 
 def test_a_straight_boundary_has_the_exponent_one():
     labels = np.zeros((256, 256), np.int64)
     labels[101:] = 1
-    found = fh.uncertainty_exponent(labels)
+    found = fh.geometry.uncertainty_exponent(labels)
     assert found.exponent == pytest.approx(1, abs=1e-12)
     assert found.error < 1e-12
     # 2 ε columns of the 224 that have both neighbours, along one of two axes.
     np.testing.assert_allclose(found.uncertain, found.epsilon / 224)
     i, j = np.indices((256, 256))
-    tilted = fh.uncertainty_exponent((3 * i + 7 * j > 1200).astype(int))
+    tilted = fh.geometry.uncertainty_exponent((3 * i + 7 * j > 1200).astype(int))
     assert tilted.exponent == pytest.approx(1, abs=0.05)
 
 
@@ -163,20 +167,22 @@ def test_a_cantor_boundary_has_the_exponent_of_its_dimension():
     # Basins that are gaps of a Cantor set times a line: dimension 1 + ln 2/ln 3, α = 1 − ln 2/ln 3 = .369. Along the
     # other axis nothing changes, which halves f and not its slope. At ε = 3^k the count is exact.
     labels = np.tile(cantor(7)[:, None], (1, 600))
-    found = fh.uncertainty_exponent(labels, 3 ** np.arange(1, 5))
+    found = fh.geometry.uncertainty_exponent(labels, 3 ** np.arange(1, 5))
     assert found.exponent == pytest.approx(1 - np.log(2) / np.log(3), abs=0.03)
     assert 0 < found.error < 0.05
     assert found.exponent + 10 * found.error < 1
-    smooth = fh.uncertainty_exponent(np.tile((np.arange(2187) > 900)[:, None] * 1, (1, 600)), 3 ** np.arange(1, 5))
+    smooth = fh.geometry.uncertainty_exponent(
+        np.tile((np.arange(2187) > 900)[:, None] * 1, (1, 600)), 3 ** np.arange(1, 5)
+    )
     assert smooth.exponent == pytest.approx(1, abs=1e-12)
 
 
 def test_noise_has_the_exponent_zero_and_one_basin_none():
     noise = np.random.default_rng(3).integers(0, 2, (300, 300))
-    found = fh.uncertainty_exponent(noise)
+    found = fh.geometry.uncertainty_exponent(noise)
     assert abs(found.exponent) < 5 * found.error + 0.005
     assert found.error < 0.02
-    assert np.isnan(fh.uncertainty_exponent(np.zeros((100, 100), int)).exponent)
+    assert np.isnan(fh.geometry.uncertainty_exponent(np.zeros((100, 100), int)).exponent)
 
 
 def test_the_error_is_that_of_many_boundaries():
@@ -186,7 +192,7 @@ def test_the_error_is_that_of_many_boundaries():
         places = np.random.default_rng(seed).integers(10, 190, (2, 200))
         columns = np.arange(200)
         grid = ((columns > places[0][:, None]) ^ (columns > places[1][:, None])).astype(int)
-        found = fh.uncertainty_exponent(grid)
+        found = fh.geometry.uncertainty_exponent(grid)
         slopes.append(found.exponent)
         errors.append(found.error)
     assert 0.5 < np.mean(errors) / np.std(slopes, ddof=1) < 4
@@ -194,23 +200,26 @@ def test_the_error_is_that_of_many_boundaries():
 
 def test_the_slices_of_a_memory_are_smooth_where_its_basins_are_cones():
     memory = winner_takes_all(3)
-    found = fh.basin_slice(memory, [0, 0, 0], [1.0, 0, 0], [0, 1.0, 0], resolution=160)
-    assert fh.uncertainty_exponent(found.labels).exponent == pytest.approx(1, abs=0.05)
-    assert not fh.basin_entropy(found.labels).fractal
+    found = fh.geometry.basin_slice(memory, [0, 0, 0], [1.0, 0, 0], [0, 1.0, 0], resolution=160)
+    assert fh.geometry.uncertainty_exponent(found.labels).exponent == pytest.approx(1, abs=0.05)
+    assert not fh.geometry.basin_entropy(found.labels).fractal
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda m: fh.basin_slice(m, [0, 0], [1, 1], [2, 2]), "must span a plane"),
-        (lambda m: fh.basin_slice(m, [0, 0], [1, 1, 1], [2, 2]), "e1 must have shape"),
-        (lambda m: fh.basin_slice(m, [0, 0], [1, 0], [0, 1], extent=(1, 0, 0, 1)), "extent must go up"),
-        (lambda m: fh.basin_slice(m, [0, 0], [1, 0], [0, 1], resolution=0), "resolution must be at least 1"),
-        (lambda m: fh.basin_slice(m, [0, 0], [1, 0], [0, 1], check=-1), "check must be at least 0"),
-        (lambda m: fh.basin_entropy(np.zeros((4, 4))), "labels must be a grid of whole numbers"),
-        (lambda m: fh.basin_entropy(np.zeros((4, 4), int), 5), "box must be at least 2 and at most 4"),
-        (lambda m: fh.uncertainty_exponent(np.zeros((9, 9), int)), "labels must be at least 14 × 14"),
-        (lambda m: fh.uncertainty_exponent(np.zeros((99, 99), int), [4, 2]), "epsilon must be at least two ascending"),
+        (lambda m: fh.geometry.basin_slice(m, [0, 0], [1, 1], [2, 2]), "must span a plane"),
+        (lambda m: fh.geometry.basin_slice(m, [0, 0], [1, 1, 1], [2, 2]), "e1 must have shape"),
+        (lambda m: fh.geometry.basin_slice(m, [0, 0], [1, 0], [0, 1], extent=(1, 0, 0, 1)), "extent must go up"),
+        (lambda m: fh.geometry.basin_slice(m, [0, 0], [1, 0], [0, 1], resolution=0), "resolution must be at least 1"),
+        (lambda m: fh.geometry.basin_slice(m, [0, 0], [1, 0], [0, 1], check=-1), "check must be at least 0"),
+        (lambda m: fh.geometry.basin_entropy(np.zeros((4, 4))), "labels must be a grid of whole numbers"),
+        (lambda m: fh.geometry.basin_entropy(np.zeros((4, 4), int), 5), "box must be at least 2 and at most 4"),
+        (lambda m: fh.geometry.uncertainty_exponent(np.zeros((9, 9), int)), "labels must be at least 14 × 14"),
+        (
+            lambda m: fh.geometry.uncertainty_exponent(np.zeros((99, 99), int), [4, 2]),
+            "epsilon must be at least two ascending",
+        ),
     ],
 )
 def test_bad_calls_are_one_sentence(call, words):

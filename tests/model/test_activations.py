@@ -127,9 +127,9 @@ def test_a_step_where_bounded_features_bound_the_slopes():
     rng = np.random.default_rng(5)
     xi = rng.choice([-1.0, 1.0], (9, 12))
     for memory in (
-        fh.dense_associative_memory(xi, 3, rectified=False),
-        fh.dense_associative_memory(xi, 4),
-        fh.krotov_hopfield(0.2 * xi, fh.Sigmoid(3.0), fh.Power(3)),
+        fh.models.dense_associative_memory(xi, 3, rectified=False),
+        fh.models.dense_associative_memory(xi, 4),
+        fh.models.krotov_hopfield(0.2 * xi, fh.Sigmoid(3.0), fh.Power(3)),
     ):
         low, high = memory.box[0][0, 12:], memory.box[1][0, 12:]
         worst = 0.0
@@ -143,4 +143,4 @@ def test_a_step_where_bounded_features_bound_the_slopes():
         assert worst <= rate - 1
         assert worst > 0.3 * (rate - 1)
     with pytest.raises(ValueError, match="dt must be given: the slope of identity, power is not bounded"):
-        fh.default_step(fh.dense_associative_memory(xi, 3, "identity", rectified=False))
+        fh.default_step(fh.models.dense_associative_memory(xi, 3, "identity", rectified=False))

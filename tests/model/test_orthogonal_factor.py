@@ -135,17 +135,17 @@ def test_polar_of_weights_is_the_same_rule():
         (-np.ones((4, 4)), np.eye(4) - np.ones((4, 4)) / 2),
         (np.zeros((2, 2)), np.eye(2)),
     ):
-        np.testing.assert_allclose(fh.polar(W), due, atol=1e-14)
-        np.testing.assert_allclose(fh.polar(np.array([W, -W]))[0], due, atol=1e-14)
+        np.testing.assert_allclose(fh.model.polar(W), due, atol=1e-14)
+        np.testing.assert_allclose(fh.model.polar(np.array([W, -W]))[0], due, atol=1e-14)
 
 
 def test_definite_is_one_rule_too():
     hebb = fh.hebb(fh.random_patterns(3, 8, seed=1), self_coupling=True)  # of rank 3
-    for call in (lambda: fh.lyapunov(hebb), lambda: fh.orientation_bound(np.eye(8), hebb)):
+    for call in (lambda: fh.lyapunov(hebb), lambda: fh.energies.orientation_bound(np.eye(8), hebb)):
         with pytest.raises(ValueError, match="W must be positive definite; its smallest eigenvalue is"):
             call()
     with pytest.raises(ValueError, match="R must have shape"):
-        fh.orientation_bound(np.eye(2)[None], np.eye(2))
+        fh.energies.orientation_bound(np.eye(2)[None], np.eye(2))
     np.testing.assert_allclose(fh.lyapunov(1e-200 * np.eye(2)), 5e199 * np.eye(2))
 
 

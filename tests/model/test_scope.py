@@ -48,13 +48,19 @@ KINDS = {"y": "10", "u": "E3", "v": "simplest"}
 
 #: What is compared of every function. `y` are steady states, and `near` states beside them.
 CALLS = {
-    "alive_and_dead": lambda m, y: (lambda four: (four.W, four.b))(fh.alive_and_dead(m, np.zeros(N, bool), y[0])),
-    "basin_slice": lambda m, y: fh.basin_slice(m, y[0], *np.eye(len(y[0]))[-2:], resolution=3, check=0, **HOW).labels,
+    "alive_and_dead": lambda m, y: (lambda four: (four.W, four.b))(
+        fh.models.alive_and_dead(m, np.zeros(N, bool), y[0])
+    ),
+    "basin_slice": lambda m, y: (
+        fh.geometry.basin_slice(m, y[0], *np.eye(len(y[0]))[-2:], resolution=3, check=0, **HOW).labels
+    ),
     "basins": lambda m, y: fh.basins(m, near(y), **HOW)[["kind", "hits"]].to_numpy(),
     "census": lambda m, y: fh.census(m, y).filter(regex="kind|attractor|verdict|under|^k$").to_numpy().astype(str),
     "clamp": lambda m, y: fh.settle(fh.clamp(m, [0]), near(y), **HOW).state,
-    "contraction": lambda m, y: fh.contraction(m, y)[["rho", "lambda_max", "forward_iterations"]].to_numpy(),
-    "contraction_bound": lambda m, y: fh.contraction_bound(m),
+    "contraction": lambda m, y: fh.equilibrium.contraction(m, y)[
+        ["rho", "lambda_max", "forward_iterations"]
+    ].to_numpy(),
+    "contraction_bound": lambda m, y: fh.models.contraction_bound(m),
     "dead_neurons": lambda m, y: (fh.dead_neurons(m, y).neurons, fh.dead_neurons(m, y).k),
     "default_step": lambda m, y: fh.default_step(m),
     "faithful_step": lambda m, y: fh.faithful_step(m),
@@ -63,10 +69,10 @@ CALLS = {
     "energy_hessian": lambda m, y: fh.energy_hessian(m, y, KINDS[m.variable]),
     "gradient": lambda m, y: (lambda found: (found.adjoint, found.db, found.kind))(fh.gradient(m, y, np.cos(y))),
     "lyapunov_condition": lambda m, y: fh.lyapunov_condition(m, y, KINDS[m.variable]),
-    "polish": lambda m, y: fh.polish(m, near(y)).state,
-    "recover": lambda m, y: fh.recover(m, y),
+    "polish": lambda m, y: fh.states.polish(m, near(y)).state,
+    "recover": lambda m, y: fh.states.recover(m, y),
     "residual": lambda m, y: fh.residual(m, near(y)),
-    "respond": lambda m, y: fh.respond(m, y[:, :FIRST], tolerance=1e-12).state,
+    "respond": lambda m, y: fh.training.respond(m, y[:, :FIRST], tolerance=1e-12).state,
     "settle": lambda m, y: fh.settle(m, near(y), **HOW).state,
     "simulate": lambda m, y: fh.simulate(m, near(y), t_end=1, dt=0.1).state,
     "stability": lambda m, y: (fh.stability(m, y).verdict, fh.stability(m, y).largest),
@@ -74,12 +80,12 @@ CALLS = {
 }
 #: Those that build on these, or have tests of their own for each structure: only what they refuse is asked here.
 REFUSING = {
-    "Certificate": lambda m, y: fh.Certificate(m),
-    "boundary_saddles": lambda m, y: fh.boundary_saddles(m, y[0], y[1:]),
-    "count_steady_states": lambda m, y: fh.count_steady_states(m),
-    "fit": lambda m, y: fh.fit(m, y[:, :FIRST], y[:, -2:], epochs=0),
+    "Certificate": lambda m, y: fh.states.Certificate(m),
+    "boundary_saddles": lambda m, y: fh.geometry.boundary_saddles(m, y[0], y[1:]),
+    "count_steady_states": lambda m, y: fh.states.count_steady_states(m),
+    "fit": lambda m, y: fh.training.fit(m, y[:, :FIRST], y[:, -2:], epochs=0),
     "jax_settle": lambda m, y: fh.jax_settle(m),
-    "radii": lambda m, y: fh.radii(m, y[:1], rays=1),
+    "radii": lambda m, y: fh.geometry.radii(m, y[:1], rays=1),
     "steady_states": lambda m, y: fh.steady_states(m, n=10, dt=0.1),
     "torch_settle": lambda m, y: fh.torch_settle(m),
 }
@@ -187,7 +193,7 @@ def test_held_neurons_stay_and_the_others_are_a_memory_of_their_own(structure, s
     left = fh.residual(held, near(y))
     assert not left[:, :FIRST].any()
     np.testing.assert_allclose(left[:, free], fh.residual(others, near(y)[:, free]), rtol=1e-9, atol=1e-14)
-    np.testing.assert_allclose(fh.polish(held, near(y)).state[:, free], x, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(fh.states.polish(held, near(y)).state[:, free], x, rtol=0, atol=1e-13)
     np.testing.assert_allclose(fh.settle(held, near(y), tolerance=1e-13).state[:, free], x, rtol=0, atol=1e-11)
     same(fh.dead_neurons(held, y).k, fh.dead_neurons(others, x).k)
     e = np.cos(y) * (np.arange(N) >= FIRST)
@@ -195,7 +201,7 @@ def test_held_neurons_stay_and_the_others_are_a_memory_of_their_own(structure, s
     same((found.adjoint[:, free], found.db[free]), (due.adjoint, due.db))
     same(found.lambda_max, np.maximum(due.lambda_max, 0))
     if others.variable == "y":
-        same(fh.recover(held, y).state[:, free], fh.recover(others, x).state)
+        same(fh.states.recover(held, y).state[:, free], fh.states.recover(others, x).state)
 
 
 def test_what_is_held_is_not_moved_nor_judged():
@@ -221,7 +227,7 @@ def test_the_simplest_model_cannot_be_held():
 def test_the_bound_of_the_simplest_model_is_that_of_its_map():
     """‖W‖ max Λ = 0.9, and yet three steady states, v = 2 tanh(2 β v) … of W Wᵀ."""
     memory = fh.Memory([[2.0]], 0.0, fh.Tanh(0.45), variable="v")
-    assert fh.contraction_bound(memory) == pytest.approx(4 * 0.45)
+    assert fh.models.contraction_bound(memory) == pytest.approx(4 * 0.45)
     ends = fh.settle(memory, [[1.0], [-1.0]]).state
     assert ends[0, 0] > 0.5 > -0.5 > ends[1, 0]
 

@@ -96,7 +96,7 @@ def test_c38_a_singular_w_loses_the_residual():
 
 
 def test_c33_the_polar_factor_is_one_on_the_null_space():
-    np.testing.assert_allclose(fh.polar(np.diag([0.5, 0.0, -2.0])), np.diag([1.0, 1.0, -1.0]), atol=1e-15)
+    np.testing.assert_allclose(fh.model.polar(np.diag([0.5, 0.0, -2.0])), np.diag([1.0, 1.0, -1.0]), atol=1e-15)
     network = fh.Memory(np.diag([0.5, 0, 0]), [0.1, 0.2, 0.3], variable="u", R="polar")
     assert fh.settle(network, [[0.5, 1.0, -1.0]]).kind.tolist() == ["settled"]
 
@@ -305,7 +305,7 @@ def test_condition_7_knows_the_time_constants():
 
 def test_c42_the_numerical_abscissa_decides_and_the_spectrum_does_not():
     W = np.array([[-1.0, 10.0], [0.0, -1.0]])
-    assert fh.numerical_abscissa(W) == pytest.approx(4.0)
+    assert fh.energies.numerical_abscissa(W) == pytest.approx(4.0)
     network = fh.Memory(W, variable="u", R="hessian")
     assert fh.lyapunov_condition(network, np.zeros((1, 2)), "E3")[0] == pytest.approx(2 * (1 - 4), abs=1e-12)
     assert "ω(W)" in fh.why_not_lyapunov(network, "E3")[0]
@@ -335,8 +335,8 @@ def test_c31_and_c36_the_hessian_at_a_steady_state():
         (lambda: fh.Memory(np.eye(513), variable="u", R=fh.OrthogonalFactor("E1")), "is for N ≤ 512; got 513"),
         (lambda: fh.OrthogonalFactor("2"), "must be one of 'E1', 'E2', 'E3'"),
         (lambda: fh.energy(fh.Memory(FREE, activation="relu"), STATES, "3"), "strictly monotone neurons"),
-        (lambda: fh.orientation_bound(np.eye(2), -np.eye(2)), "W must be positive definite"),
-        (lambda: fh.orientation_bound([[1, 2], [0, 1]], np.eye(2)), "R must be symmetric"),
+        (lambda: fh.energies.orientation_bound(np.eye(2), -np.eye(2)), "W must be positive definite"),
+        (lambda: fh.energies.orientation_bound([[1, 2], [0, 1]], np.eye(2)), "R must be symmetric"),
         (lambda: fh.Memory(FREE, variable="u", R="gradient-as-printed"), "system \\(9\\)"),
         (lambda: fh.Memory(FREE, R="polar"), "W must be symmetric"),
         (lambda: fh.Memory(FREE, tau=np.ones(N), R="gradient"), "tau belongs to system \\(1\\)"),

@@ -31,10 +31,12 @@ def test_figure_1_has_two_attractors_in_every_dtype_and_at_every_tolerance(varia
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float64, 1e-4), (np.float32, 1e-5)])
 def test_a_slice_of_figure_1_has_two_attractors(dtype, tolerance):
     memory = fh.Memory(*FIGURE_1, "relu", dtype=dtype)
-    plane = fh.basin_slice(memory, [0, 0], [1, 0], [0, 1], extent=(-3, 3, -3, 3), resolution=40, tolerance=tolerance)
+    plane = fh.geometry.basin_slice(
+        memory, [0, 0], [1, 0], [0, 1], extent=(-3, 3, -3, 3), resolution=40, tolerance=tolerance
+    )
     assert len(plane.attractors) == 2
     assert plane.changed == 0
-    known = fh.basin_slice(
+    known = fh.geometry.basin_slice(
         memory, [0, 0], [1, 0], [0, 1], extent=(-3, 3, -3, 3), resolution=40, tolerance=tolerance, attractors=STABLE
     )
     assert len(known.attractors) == 2
@@ -44,7 +46,7 @@ def test_a_slice_of_figure_1_has_two_attractors(dtype, tolerance):
 def test_radii_are_right_at_every_tolerance(tolerance):
     """(1, −1) and (−1, 1) with the boundary y₁ = y₂ between them, √2 away from both."""
     memory = fh.Memory(PAIR, 1.0, "relu")
-    found = fh.radii(memory, [[1.0, -1.0], [-1.0, 1.0]], rays=20, bound=3.0, tolerance=tolerance, seed=2)
+    found = fh.geometry.radii(memory, [[1.0, -1.0], [-1.0, 1.0]], rays=20, bound=3.0, tolerance=tolerance, seed=2)
     aimed = found[found["direction"] == "memory"]
     assert (aimed["lower"] <= 2**0.5 * 1.001).all()
     assert (aimed["upper"] >= 2**0.5 * 0.999).all()
@@ -92,7 +94,7 @@ def test_neurons_of_all_sizes_are_counted_and_judged():
     assert table["stable"].tolist() == [True, True, False]
     due = [[-1e6, 1e-5, -1e-5], [-1e6, -1e-5, 1e-5], [-1e6, 1e-5 / 3, 1e-5 / 3]]
     np.testing.assert_allclose(np.array(table["state"].tolist()), due, rtol=1e-12)
-    counts = fh.count_steady_states(memory).iloc[0]
+    counts = fh.states.count_steady_states(memory).iloc[0]
     assert counts.tolist() == [3, 2, 0]
 
 

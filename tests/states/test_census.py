@@ -200,7 +200,7 @@ def test_c26b_points_of_one_flat_region_are_one_attractor():
 def test_polishing_squares_the_error_and_says_how_far_it_moved():
     memory = fh.Memory([[2.0, -0.3], [-0.3, 1.5]], [0.1, -0.2])
     ends = fh.settle(memory, np.random.default_rng(0).standard_normal((30, 2)), tolerance=1e-4)
-    found = fh.polish(memory, ends.state)
+    found = fh.states.polish(memory, ends.state)
     assert found.residual.max() < 1e-14
     assert (found.moved > 0).all()
     assert found.moved.max() < 1e-2
@@ -211,16 +211,16 @@ def test_polishing_does_not_leave_the_basin():
     # From (.3, .5) Newton's method goes to the saddle or further; it must not where the reach is short.
     memory = fh.Memory(*FIGURE_1)
     start = np.array([[0.3, 0.5]])
-    assert fh.polish(memory, start, reach=np.inf).moved[0] > 0.05
-    kept = fh.polish(memory, start)
+    assert fh.states.polish(memory, start, reach=np.inf).moved[0] > 0.05
+    kept = fh.states.polish(memory, start)
     assert kept.moved.tolist() == [0.0]
     np.testing.assert_array_equal(kept.state, start)
 
 
 def test_polishing_at_a_singular_jacobian():
-    found = fh.polish(fh.Memory([[1.0]], 0.0, "relu"), [[2.0]])  # every y ≥ 0 is steady
+    found = fh.states.polish(fh.Memory([[1.0]], 0.0, "relu"), [[2.0]])  # every y ≥ 0 is steady
     assert found.state.tolist() == [[2.0]]
-    stuck = fh.polish(fh.Memory([[1.0]], 1e-4, "relu"), [[2.0]])  # and here none is
+    stuck = fh.states.polish(fh.Memory([[1.0]], 1e-4, "relu"), [[2.0]])  # and here none is
     assert stuck.moved.tolist() == [0.0]
 
 

@@ -40,7 +40,7 @@ def test_definite_weights_have_the_memories_of_their_networks():
 
 
 def test_e2_in_y_is_that_of_system_5():
-    certificate = fh.Certificate(PAIR)
+    certificate = fh.states.Certificate(PAIR)
     y = np.random.default_rng(1).normal(size=(20, 2), scale=4)
     u = np.linalg.solve(PAIR.W, (y - 1).T).T
     five = fh.Memory(PAIR.W, 1.0, "relu", variable="u", R="weights")
@@ -48,7 +48,7 @@ def test_e2_in_y_is_that_of_system_5():
 
 
 def test_c36_two_minima_and_the_saddle_between_them():
-    certificate = fh.Certificate(PAIR)
+    certificate = fh.states.Certificate(PAIR)
     assert sorted(map(tuple, certificate.minima.round(9))) == [(-1.5, 5.0), (5.0, -1.5)]
     saddle = np.array([[10 / 7, 10 / 7]])
     np.testing.assert_allclose(certificate.barrier, certificate.energy_of(saddle).repeat(2))
@@ -66,7 +66,7 @@ def test_c36_two_minima_and_the_saddle_between_them():
 def test_what_is_certain_comes_true_and_becomes_certain(kind):
     told, alone, several, away = 0, 0, 0, 0
     for memory in definite(kind):
-        certificate = fh.Certificate(memory)
+        certificate = fh.states.Certificate(memory)
         starts = fh.Uniform(-3, 3).draw(60, 6, seed=1)
         several += len(certificate.minima) > 1
         for state in fh.simulate(memory, starts, t_end=60, dt=0.5, save_at=[0, 10, 30, 60]).states:
@@ -88,7 +88,7 @@ def test_where_energy_is_unbounded_being_low_proves_nothing():
     # Two neurons that excite each other: (−1, −1) is stable, beyond the saddle (1, 1) everything runs away.
     W, b = positive_definite(np.array([[[0.0, 2.0], [2.0, 0.0]]]), -np.ones((1, 2)), 0.1)
     memory = fh.Memory(W[0], b[0], "relu")
-    certificate = fh.Certificate(memory)
+    certificate = fh.states.Certificate(memory)
     assert (len(certificate.minima), certificate.bounded) == (1, False)
     starts = fh.Uniform(-3, 5).draw(300, 2, seed=1)
     gone = fh.settle(memory, starts).kind == "diverged"
@@ -107,7 +107,7 @@ def test_bounded_is_what_copositive_is():
     found = []
     for memory in definite("goe", count=40, n=3):
         lowest = np.einsum("gi,ij,gj->g", grid, np.eye(3) - memory.W, grid).min()
-        found.append(fh.Certificate(memory).bounded)
+        found.append(fh.states.Certificate(memory).bounded)
         assert found[-1] == (lowest > 0)
     assert 5 < sum(found) < 35
 
@@ -115,7 +115,7 @@ def test_bounded_is_what_copositive_is():
 def test_the_highest_point_of_a_line_is_not_below_what_a_scan_finds():
     tight = 0
     for memory in definite("goe", count=6) + definite("clique", count=3):
-        certificate = fh.Certificate(memory)
+        certificate = fh.states.Certificate(memory)
         y = fh.Uniform(-4, 4).draw(40, 6, seed=3)
         y[: len(certificate.minima)] = certificate.minima  # between two there is a way up
         for minimum in certificate.minima:
@@ -133,7 +133,7 @@ def test_ties_are_never_certain():
     # A winner-take-all of three: the minima have one energy, and so have the saddles between any two of them.
     W = clique_weights(multipartite_graph(3, 3)[None], 1.5)
     W, b = positive_definite(W, np.ones((1, 3)), 0.1)
-    certificate = fh.Certificate(fh.Memory(W[0], b[0], "relu"))
+    certificate = fh.states.Certificate(fh.Memory(W[0], b[0], "relu"))
     assert np.ptp(certificate.energy) < 1e-12
     assert certificate.end_of([[0.0, 0.0, 0.0]]).tolist() == [-1]
 
@@ -152,4 +152,4 @@ def test_ties_are_never_certain():
 )
 def test_what_has_no_certificate_is_named(memory, words):
     with pytest.raises(ValueError, match=words):
-        fh.Certificate(memory)
+        fh.states.Certificate(memory)

@@ -159,7 +159,7 @@ def test_c26_recovery_puts_the_dead_part_of_a_minimiser_where_it_is_steady(seed)
     dead = y <= 0
     assert dead.any()
     tilde = np.where(dead, -np.random.default_rng(seed).uniform(0, 20, (9, 7)), y)
-    found = fh.recover(fh.Memory(W, b, "relu"), tilde)
+    found = fh.states.recover(fh.Memory(W, b, "relu"), tilde)
     assert found.consistent.all()
     np.testing.assert_allclose(found.state, np.broadcast_to(y, (9, 7)), atol=1e-13)
     printed = tilde + np.where(dead, naive.relu(tilde) @ W.T + b, 0)  # ỹ in place of P_a ỹ
@@ -169,11 +169,11 @@ def test_c26_recovery_puts_the_dead_part_of_a_minimiser_where_it_is_steady(seed)
 def test_c26_recovery_far_out_in_the_cone_keeps_its_digits():
     W, b, y = contracting(7, 0)
     tilde = np.where(y <= 0, -1e12, y)
-    np.testing.assert_allclose(fh.recover(fh.Memory(W, b, "relu"), tilde).state, y, atol=1e-13)
+    np.testing.assert_allclose(fh.states.recover(fh.Memory(W, b, "relu"), tilde).state, y, atol=1e-13)
 
 
 def test_c26_a_minimiser_that_belongs_to_no_steady_state_is_told():
-    found = fh.recover(fh.Memory([[0.5]], [1.0], "relu"), [-3.0])
+    found = fh.states.recover(fh.Memory([[0.5]], [1.0], "relu"), [-3.0])
     assert found.state.tolist() == [1.0]
     assert not found.consistent
 
@@ -184,7 +184,7 @@ def test_c26_recovery_with_blocks():
     y = np.append(RNG.standard_normal(4), [22.0, 0.3, -0.2])
     memory = fh.Memory(W, y - W @ g_of(fh.Memory(W, **options), y), **options)
     tilde = y + np.array([5.0, 5, 5, 5, 3, 0, 0])
-    found = fh.recover(memory, tilde)
+    found = fh.states.recover(memory, tilde)
     assert found.consistent
     np.testing.assert_allclose(found.state, y, atol=1e-13)
 
@@ -208,7 +208,7 @@ def test_c26b_the_flat_region_belongs_to_the_basin():
             lambda m: fh.dead_neurons(m, np.zeros((2, 3))).project_dead(np.zeros(3)),
             "x must have the shape",
         ),
-        (lambda _: fh.recover(fh.Memory([[1.0]], variable="u"), [[0.0]]), "memory must have variable = 'y'"),
+        (lambda _: fh.states.recover(fh.Memory([[1.0]], variable="u"), [[0.0]]), "memory must have variable = 'y'"),
     ],
 )
 def test_bad_input_is_one_sentence(call, words):

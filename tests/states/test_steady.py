@@ -285,7 +285,7 @@ def test_counts_are_those_of_each_memory_alone(threads, monkeypatch):
     drawn = [draw(6, seed) for seed in range(9)]
     W, b = np.array([W for W, _ in drawn]), np.array([b for _, b in drawn])
     monkeypatch.setattr("numba.get_num_threads", lambda: threads)
-    counts = fh.count_steady_states(fh.Memory(W, b, "relu"))
+    counts = fh.states.count_steady_states(fh.Memory(W, b, "relu"))
     assert counts["steady"].tolist() == [len(by_hand(*each)) for each in drawn]
     assert counts["stable"].tolist() == [
         int(fh.steady_states(fh.Memory(*each, "relu"))["stable"].sum()) for each in drawn
@@ -297,7 +297,7 @@ def test_counts_are_those_of_each_memory_alone(threads, monkeypatch):
 def test_counts_tell_what_is_degenerate():
     # A segment of states, a state with a neuron at 0, one state, none.
     W = [[[0, -1], [-1, 0]], [[0, 0], [0, 0]], [[0, -0.5], [-0.5, 0]], [[1.5, 0], [0, 1.5]]]
-    counts = fh.count_steady_states(fh.Memory(W, [[1, 1], [1, 0], [1, 1], [1, 1]], "relu"))
+    counts = fh.states.count_steady_states(fh.Memory(W, [[1, 1], [1, 0], [1, 1], [1, 1]], "relu"))
     assert counts.to_numpy().tolist() == [[1, 0, 1], [1, 0, 1], [1, 1, 0], [0, 0, 0]]
 
 
@@ -312,4 +312,4 @@ def test_counts_tell_what_is_degenerate():
 )
 def test_what_cannot_be_counted_is_named(memory, words):
     with pytest.raises(ValueError, match=words):
-        fh.count_steady_states(memory)
+        fh.states.count_steady_states(memory)

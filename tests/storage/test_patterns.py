@@ -44,18 +44,18 @@ def test_biased_patterns_have_their_mean_and_grow_with_it():
 
 @pytest.mark.parametrize("c", [0.0, 0.25, 1.0])
 def test_correlated_patterns_overlap_as_they_are_told(c):
-    sets = fh.correlated_patterns(6, 2000, c, seed=1, realisations=range(20))
+    sets = fh.storage.correlated_patterns(6, 2000, c, seed=1, realisations=range(20))
     assert set(np.unique(sets)) == {-1.0, 1.0}
     overlaps = np.einsum("rpi,rqi->rpq", sets, sets)[:, *np.triu_indices(6, 1)] / 2000
     assert overlaps.mean() == pytest.approx(c, abs=5 / np.sqrt(20 * 2000))
     assert abs(sets.mean()) < 5 / np.sqrt(20 * 2000)  # fair, whatever c
-    np.testing.assert_array_equal(fh.correlated_patterns(4, 2000, c, seed=1), sets[0, :4])
+    np.testing.assert_array_equal(fh.storage.correlated_patterns(4, 2000, c, seed=1), sets[0, :4])
 
 
 def test_spherical_patterns_have_their_length_and_no_direction():
-    patterns = fh.spherical_patterns(4000, 5, seed=2)
+    patterns = fh.storage.spherical_patterns(4000, 5, seed=2)
     np.testing.assert_allclose((patterns**2).sum(axis=1), 5)
-    np.testing.assert_array_equal(fh.spherical_patterns(7, 5, seed=2), patterns[:7])
+    np.testing.assert_array_equal(fh.storage.spherical_patterns(7, 5, seed=2), patterns[:7])
     # A coordinate of a point on the unit sphere in five dimensions: (1 + x)/2 is Beta(2, 2).
     for column in patterns.T:
         assert stats.kstest((1 + column / np.sqrt(5)) / 2, stats.beta(2, 2).cdf).pvalue > 1e-6
@@ -64,15 +64,15 @@ def test_spherical_patterns_have_their_length_and_no_direction():
 def test_exact_flips_and_hidden_entries_are_as_many_as_told_and_nested():
     patterns = fh.random_patterns(3, 40, seed=2)
     which = np.arange(3000) % 3
-    changed = [fh.flip_exactly(patterns, k, cues=3000, seed=7) != patterns[which] for k in (0, 5, 6, 40)]
+    changed = [fh.storage.flip_exactly(patterns, k, cues=3000, seed=7) != patterns[which] for k in (0, 5, 6, 40)]
     for k, each in zip((0, 5, 6, 40), changed, strict=True):
         assert (each.sum(axis=1) == k).all()
     assert (changed[1] <= changed[2]).all()
     assert stats.chisquare(changed[1].sum(axis=0)).pvalue > 1e-6  # every neuron as often
-    hidden = fh.hide(patterns, 5, cues=3000, seed=7)
+    hidden = fh.storage.hide(patterns, 5, cues=3000, seed=7)
     np.testing.assert_array_equal(hidden == 0, changed[1])
     np.testing.assert_array_equal(hidden[~changed[1]], patterns[which][~changed[1]])
-    half = fh.hide_last(patterns, 20)
+    half = fh.storage.hide_last(patterns, 20)
     np.testing.assert_array_equal(half, patterns * (np.arange(40) < 20))
     assert patterns.all()  # not changed in place
 
@@ -81,8 +81,8 @@ def test_exact_flips_and_hidden_entries_are_as_many_as_told_and_nested():
     "make",
     [
         lambda xi, cues: fh.flip(xi, 0.2, cues=cues, seed=3),
-        lambda xi, cues: fh.flip_exactly(xi, 4, cues=cues, seed=3),
-        lambda xi, cues: fh.hide(xi, 4, cues=cues, seed=3),
+        lambda xi, cues: fh.storage.flip_exactly(xi, 4, cues=cues, seed=3),
+        lambda xi, cues: fh.storage.hide(xi, 4, cues=cues, seed=3),
         lambda xi, cues: fh.add_noise(xi, 0.7, cues=cues, seed=3),
         lambda xi, cues: fh.Uniform(-1, 2).draw(len(range(30)[:cues] if isinstance(cues, int) else cues), 20, seed=3,
                                                 first=0 if isinstance(cues, int) else cues.start),
@@ -124,10 +124,10 @@ def test_digits_are_the_data_set_that_the_literature_uses():
 
 def test_chosen_digits_are_different_images_and_nested():
     images, _ = fh.digit_images()
-    few, many = (fh.choose(images, count, seed=3, realisations=[0, 1]) for count in (5, 40))
+    few, many = (fh.storage.choose(images, count, seed=3, realisations=[0, 1]) for count in (5, 40))
     np.testing.assert_array_equal(many[:, :5], few)
     assert not np.array_equal(few[0], few[1])
-    everything = fh.choose(images, 1797, seed=3)
+    everything = fh.storage.choose(images, 1797, seed=3)
     np.testing.assert_array_equal(np.sort(everything @ 2.0 ** -np.arange(64)), np.sort(images @ 2.0 ** -np.arange(64)))
 
 
@@ -138,14 +138,17 @@ def test_chosen_digits_are_different_images_and_nested():
         (lambda: fh.random_patterns(2, 5, seed=-1), "seed must be at least 0"),
         (lambda: fh.flip(np.ones((2, 5)), 1.5), "probability must be finite, at least 0, at most 1; got 1.5"),
         (lambda: fh.flip(np.ones(5), 0.5), "patterns must have shape"),
-        (lambda: fh.choose(np.ones((2, 5)), 3), "count must be at least 1 and at most 2; got 3"),
+        (lambda: fh.storage.choose(np.ones((2, 5)), 3), "count must be at least 1 and at most 2; got 3"),
         (lambda: fh.random_patterns(2, 5, bias=1.5), "bias must be finite, at least -1, at most 1; got 1.5"),
-        (lambda: fh.correlated_patterns(2, 5, -0.1), "correlation must be finite, at least 0, at most 1; got -0.1"),
-        (lambda: fh.spherical_patterns(0, 5), "count must be at least 1; got 0"),
-        (lambda: fh.flip_exactly(np.ones((2, 5)), 6), "entries must be at least 0 and at most 5; got 6"),
-        (lambda: fh.hide(np.ones((2, 5)), -1), "entries must be at least 0 and at most 5; got -1"),
-        (lambda: fh.hide_last(np.ones((2, 5)), 6), "entries must be at least 0 and at most 5; got 6"),
-        (lambda: fh.hide_last(1.0, 0), "patterns must have neurons on their last axis"),
+        (
+            lambda: fh.storage.correlated_patterns(2, 5, -0.1),
+            "correlation must be finite, at least 0, at most 1; got -0.1",
+        ),
+        (lambda: fh.storage.spherical_patterns(0, 5), "count must be at least 1; got 0"),
+        (lambda: fh.storage.flip_exactly(np.ones((2, 5)), 6), "entries must be at least 0 and at most 5; got 6"),
+        (lambda: fh.storage.hide(np.ones((2, 5)), -1), "entries must be at least 0 and at most 5; got -1"),
+        (lambda: fh.storage.hide_last(np.ones((2, 5)), 6), "entries must be at least 0 and at most 5; got 6"),
+        (lambda: fh.storage.hide_last(1.0, 0), "patterns must have neurons on their last axis"),
         (lambda: fh.add_noise(np.ones((2, 5)), -1.0), "sigma must be finite, at least 0; got -1.0"),
         (lambda: fh.flip(np.ones((2, 5)), 0.5, cues=range(5, 5)), "cues must be a number or a range"),
         (lambda: fh.flip(np.ones((2, 5)), 0.5, cues=range(0, 5, 2)), "with step 1"),

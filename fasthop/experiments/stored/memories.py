@@ -13,7 +13,7 @@ from fasthop.experiments.experiment import Field, Task
 from fasthop.experiments.stored.patterns import choice, draw_patterns, size_of
 from fasthop.model.activations import as_activation, spelled_out
 from fasthop.model.memory import Memory
-from fasthop.model.named_models import dense_associative_memory, exponential_memory, softmax_memory
+from fasthop.models import dense_associative_memory, exponential_memory, softmax_memory
 from fasthop.storage import inputs
 from fasthop.storage.rules import covariance, hebb, maximal_stability, projector, storkey
 from fasthop.storage.wear import dilute, dilute_one_way, quantise

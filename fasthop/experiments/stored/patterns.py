@@ -10,7 +10,6 @@ import numpy as np
 
 from fasthop.experiments.experiment import Field, Task
 from fasthop.storage import inputs
-from fasthop.storage.mean_field import hebb_capacity
 from fasthop.storage.patterns import (
     choose,
     correlated_patterns,
@@ -19,6 +18,7 @@ from fasthop.storage.patterns import (
     random_patterns,
     spherical_patterns,
 )
+from fasthop.theory.mean_field import hebb_capacity
 
 KINDS = ("random", "correlated", "spherical", "digit-means", "digit-images", "file")
 

@@ -1,13 +1,8 @@
-"""Random weights of the Gaussian orthogonal ensemble: matrices, ends of spectra, and how dead neurons move these.
-
-The convention is M = (A + Aᵀ)/2 with A of independent normal numbers: variance 1 on the diagonal, 1/2 off it, and
-‖M‖ ≈ √(2N). What is left of M when k directions V independent of it are removed, W⊥ = V⊥ᵀ M V⊥, is GOE of N − k rows.
-"""
+"""What dead neurons make of random weights: W⊥, what is left when the directions are removed that g does not see."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,196 +11,19 @@ import pandas as pd
 from fasthop import checks
 from fasthop.dynamics.ensemble import KINDS, settle
 from fasthop.model.memory import Memory
+from fasthop.random_matrices.goe import (
+    MOST_DRAWS,
+    MOST_ROWS,
+    batches,
+    dense_matrices,
+    ends_of_spectra,
+    expected_lambda_max,
+    expected_norm,
+    goe_extremes,
+)
 from fasthop.runtime import all_threads, one_blas_thread
 from fasthop.statistics import over_realisations
-from fasthop_kernels import goe as kernels
-from fasthop_kernels.machine.lanes import lane_line
 from fasthop_kernels.mathematics import random, variates
-
-#: Means of the Tracy–Widom law TW1 and of the larger of two independent numbers of that law (`tracy_widom`).
-TW1_MEAN = -1.2065335745820
-LARGER_MEAN = -0.4936399332353
-
-#: Most rows of each method: the counters of the random numbers for "edge" and "dense", memory for "tridiagonal".
-MOST_ROWS = {"edge": 10**9, "tridiagonal": 10**7, "dense": 2**17 - 1}
-
-_MOST_DRAWS = 2**32
-#: Entries of dense matrices that are held at a time.
-_BATCH = 2**22
-
-
-@dataclasses.dataclass(frozen=True)
-class Extremes:
-    """Extreme eigenvalues of random matrices.
-
-    Attributes
-    ----------
-    n, dead : int
-        The matrices have n − dead rows.
-    lambda_min, lambda_max, norm : float64 arrays, shape (draws,)
-        Smallest and largest eigenvalue, and the larger of their sizes, ‖W‖₂.
-    """
-
-    n: int
-    dead: int
-    lambda_min: np.ndarray
-    lambda_max: np.ndarray
-    norm: np.ndarray
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row per draw: n, dead, draw (int64), lambda_min, lambda_max, norm (float64)."""
-        draws = self.norm.size
-        return pd.DataFrame(
-            {
-                "n": np.full(draws, self.n),
-                "dead": np.full(draws, self.dead),
-                "draw": np.arange(draws),
-                "lambda_min": self.lambda_min,
-                "lambda_max": self.lambda_max,
-                "norm": self.norm,
-            }
-        )
-
-
-def goe(n: int, size: int | None = None, *, seed: int = 0, scale: float = 1.0) -> np.ndarray:
-    """Return GOE matrices, scale · (A + Aᵀ)/2 with A of independent normal numbers.
-
-    Every number is a function of the seed, the number of the matrix and its own place: more matrices extend the fewer,
-    and the matrices of n rows are the leading blocks of those of n + 1.
-
-    Parameters
-    ----------
-    n : int
-        1 … 131071.
-    size : int, optional
-        Number of matrices; by default one, without the leading axis.
-    seed : int
-        0 … 2⁶⁴ − 1.
-    scale : float
-        Standard deviation of the diagonal, above 0: 1/√(2n) makes the spectral norm about 1, √2 gives the other
-        convention, of variance 2 on and 1 off the diagonal.
-
-    Returns
-    -------
-    float64 array, shape (n, n) or (size, n, n)
-        Symmetric to the last bit.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Where a number is not one, or out of its range.
-    """
-    rows = checks.whole("n", n, least=1, most=MOST_ROWS["dense"])
-    count = 1 if size is None else checks.whole("size", size, least=1, most=_MOST_DRAWS)
-    matrices = _dense(checks.seed("seed", seed), 0, count, rows, checks.real("scale", scale, above=0))
-    return matrices[0] if size is None else matrices
-
-
-def goe_extremes(n: int, draws: int, *, dead: int = 0, seed: int = 0, method: str = "edge") -> Extremes:
-    """Return the extreme eigenvalues of GOE matrices of n rows, or of what is left of them without `dead` directions.
-
-    Parameters
-    ----------
-    n : int
-        1 … 10⁹ ("tridiagonal": 10⁷, "dense": 131071).
-    draws : int
-        1 … 2³². More draws extend the fewer.
-    dead : int
-        k, from 0 to n − 1: the eigenvalues are those of W⊥ for k directions that are independent of the matrix. In law
-        that is GOE of n − k rows, and this is what is drawn.
-    seed : int
-        0 … 2⁶⁴ − 1. Draws of one number and seed share their random numbers whatever n and `dead` are, so that they
-        are correlated, and differences and ratios between two sizes sharper than between two seeds.
-    method : {"edge", "tridiagonal", "dense"}
-        From the first 14 (n − k)^{1/3} rows of a tridiagonal matrix with the same eigenvalues, from all its rows, or by
-        LAPACK from `goe` matrices, which are other draws. The first two give the same numbers up to rounding; their
-        error is a few units in the last place of the norm.
-
-    Returns
-    -------
-    Extremes
-
-    Raises
-    ------
-    TypeError, ValueError
-        Where a number is not one, or out of its range.
-
-    Notes
-    -----
-    The tridiagonal model is that of Dumitriu, Edelman, J. Math. Phys. 43:5830, 2002, the block at the edge that of
-    Edelman, Persson, arXiv math-ph/0501068.
-    """
-    name = checks.one_of("method", method, MOST_ROWS)
-    rows = checks.whole("n", n, least=1, most=MOST_ROWS[name])
-    count = checks.whole("draws", draws, least=1, most=_MOST_DRAWS)
-    k = checks.whole("dead", dead, least=0, most=rows - 1)
-    left, key = rows - k, checks.seed("seed", seed)
-    if name == "dense":
-        smallest, largest = _dense_extremes(key, left, count)
-    else:
-        smallest, largest = edge(left, count, seed=key, rows=kernels.edge_rows(left) if name == "edge" else left)
-    return Extremes(rows, k, smallest, largest, np.maximum(largest, -smallest))
-
-
-def edge(n: int, draws: int, *, seed: int, rows: int, lanes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return λ_min and λ_max of the first `rows` rows of tridiagonal matrices of n rows.
-
-    `lanes`, the matrices in a tile, is not seen in the results.
-    """
-    smallest, largest = np.empty(draws), np.empty(draws)
-    with all_threads() as workers:
-        line = lane_line(np.float64)
-        # No wider than what gives every thread a tile.
-        width = lanes or min(kernels.most_lanes(rows), -(-draws // (workers * line)) * line)
-        floats, words = kernels.workspace(rows, min(workers, -(-draws // width)), width)
-        kernels.extremes(
-            np.uint64(seed),
-            0,
-            n,
-            rows,
-            width,
-            kernels.bracket(n),
-            floats,
-            words,
-            np.zeros(1, np.int64),
-            smallest,
-            largest,
-        )
-    return smallest, largest
-
-
-# --- predictions ----------------------------------------------------------------------------------------------------
-
-
-def edge_scaling(n: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return μ′ and σ′ for which (λ_max − μ′)/σ′ tends to TW1: √(2(n − ½ − (n − ½)^{−1/3}/10)) and n^{−1/6}/√2.
-
-    Parameters
-    ----------
-    n : int array_like
-        At least 1.
-    """
-    size = np.asarray(n, np.float64)
-    half = size - 0.5
-    return np.sqrt(2.0 * (half - half ** (-1 / 3) / 10.0)), size ** (-1 / 6) / np.sqrt(2.0)
-
-
-def expected_lambda_max(n: Any) -> np.ndarray:
-    """Return the predicted mean of λ_max, μ′ + m₁σ′ with the mean m₁ of TW1 (equation (11) of arXiv 2410.13866)."""
-    centre, width = edge_scaling(n)
-    return np.asarray(centre + TW1_MEAN * width)
-
-
-def expected_norm(n: Any) -> np.ndarray:
-    """Return the predicted mean of ‖W‖₂, μ′ + m₂σ′ with the mean m₂ of the larger of two independent TW1 numbers.
-
-    The two ends of the spectrum become independent as n grows; at n = 10 the prediction is .2 % low, at 5 .9 %.
-    """
-    centre, width = edge_scaling(n)
-    return np.asarray(centre + LARGER_MEAN * width)
-
-
-# --- tables ---------------------------------------------------------------------------------------------------------
 
 
 def goe_table(ns: Iterable[int], dead_fractions: Iterable[float], draws: int, *, seed: int = 0) -> pd.DataFrame:
@@ -252,7 +70,7 @@ def goe_table(ns: Iterable[int], dead_fractions: Iterable[float], draws: int, *,
     for fraction in fractions:
         if fraction >= 1:
             raise ValueError(f"dead_fractions must be below 1; got {fraction:g}.")
-    checks.whole("draws", draws, least=2, most=_MOST_DRAWS)
+    checks.whole("draws", draws, least=2, most=MOST_DRAWS)
     rows = []
     for n in sizes:
         whole = goe_extremes(n, draws, seed=seed)
@@ -303,18 +121,18 @@ def projection_table(n: int, dead: int, draws: int, *, seed: int = 0) -> pd.Data
     """
     rows = checks.whole("n", n, least=2, most=MOST_ROWS["dense"])
     k = checks.whole("dead", dead, least=1, most=rows - 1)
-    count = checks.whole("draws", draws, least=2, most=_MOST_DRAWS)
+    count = checks.whole("draws", draws, least=2, most=MOST_DRAWS)
     key = checks.seed("seed", seed)
     whole = np.empty((count, 2))
     parts = {name: np.empty((count, 2)) for name in ("coordinates", "random")}
     with one_blas_thread():
-        for first, matrices in _batches(key, rows, count):
+        for first, matrices in batches(key, rows, count):
             draws_here = range(first, first + len(matrices))
             place = slice(draws_here.start, draws_here.stop)
             columns = np.swapaxes(_normals(key, random.DIRECTION, draws_here, k, rows), 1, 2)
-            whole[place] = _ends(matrices)
-            parts["coordinates"][place] = _ends(matrices[:, : rows - k, : rows - k])
-            parts["random"][place] = _ends(_removed(matrices, columns))
+            whole[place] = ends_of_spectra(matrices)
+            parts["coordinates"][place] = ends_of_spectra(matrices[:, : rows - k, : rows - k])
+            parts["random"][place] = ends_of_spectra(_removed(matrices, columns))
     return pd.DataFrame(
         [
             {"directions": name, "n": rows, "k": k, "draws": count} | _compared(part, whole, rows, k)
@@ -335,7 +153,7 @@ def random_directions(n: int, count: int, *, seed: int = 0, draw: int = 0) -> np
     """
     rows = checks.whole("n", n, least=1)
     columns = checks.whole("count", count, least=1, most=rows)
-    ids = [checks.whole("draw", draw, least=0, most=_MOST_DRAWS - 1)]
+    ids = [checks.whole("draw", draw, least=0, most=MOST_DRAWS - 1)]
     numbers = _normals(checks.seed("seed", seed), random.DIRECTION, ids, columns, rows)[0]
     with one_blas_thread():
         return np.asarray(np.linalg.qr(numbers.T)[0])
@@ -426,13 +244,13 @@ def stabilisation_table(
     """
     size = checks.whole("n", n, least=1, most=MOST_ROWS["dense"])
     factors = [checks.real("scales", scale, above=0) for scale in scales]
-    count = checks.whole("memories", memories, least=1, most=_MOST_DRAWS)
-    each = checks.whole("starts", starts, least=1, most=_MOST_DRAWS)
+    count = checks.whole("memories", memories, least=1, most=MOST_DRAWS)
+    each = checks.whole("starts", starts, least=1, most=MOST_DRAWS)
     spread = checks.real("bias", bias, least=0)
     key = checks.seed("seed", seed)
-    matrices = _dense(key, 0, count, size, 1 / np.sqrt(2 * size))
+    matrices = dense_matrices(key, 0, count, size, 1 / np.sqrt(2 * size))
     with one_blas_thread():
-        ends = _ends(matrices)
+        ends = ends_of_spectra(matrices)
     b = spread * _normals(key, random.BIAS, [0], count, size)[0]
     y0 = _normals(key, random.START, range(count), each, size)
     rows = []
@@ -468,9 +286,6 @@ def stabilisation_table(
             }
         )
     return pd.DataFrame(rows)
-
-
-# --- helpers --------------------------------------------------------------------------------------------------------
 
 
 def ratio_of_means(top: np.ndarray, bottom: np.ndarray) -> tuple[float, float]:
@@ -519,8 +334,8 @@ def _alive_parts(weights: np.ndarray, states: np.ndarray, ok: np.ndarray) -> tup
         for row, mask in zip(found, sets, strict=True):
             a = int(mask.sum())
             if a > 0:
-                low, high = _ends(w[np.ix_(mask, mask)])
-                row[:] = high, max(high, -low), np.abs(_ends(w[:a, :a])).max()
+                low, high = ends_of_spectra(w[np.ix_(mask, mask)])
+                row[:] = high, max(high, -low), np.abs(ends_of_spectra(w[:a, :a])).max()
         top[m, ok[m]], norm[m, ok[m]], first[m, ok[m]] = found[which.reshape(-1)].T - [[1.0], [0.0], [0.0]]
     return alive.sum(axis=2), top, norm, first
 
@@ -546,32 +361,7 @@ def _normals(seed: int, tag: int, realisations: Iterable[int], count: int, n: in
     return out
 
 
-def _dense(seed: int, first: int, count: int, n: int, scale: float) -> np.ndarray:
-    out = np.empty((count, n, n))
-    with all_threads():
-        kernels.dense(np.uint64(seed), first, float(scale), out)
-    return out
-
-
-def _batches(seed: int, n: int, count: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the matrices in order, as many at a time as `_BATCH` allows, each time with the number of the first."""
-    step = max(1, _BATCH // (n * n))
-    for first in range(0, count, step):
-        yield first, _dense(seed, first, min(step, count - first), n, 1.0)
-
-
-def _ends(matrices: np.ndarray) -> np.ndarray:
-    """Smallest and largest eigenvalue of symmetric matrices, shape (…, 2); to be called with one BLAS thread."""
-    return np.asarray(np.linalg.eigvalsh(matrices)[..., [0, -1]])
-
-
 def _removed(matrices: np.ndarray, columns: np.ndarray) -> np.ndarray:
     beside = np.linalg.qr(columns, mode="complete")[0][..., columns.shape[-1] :]
     part = np.swapaxes(beside, -1, -2) @ matrices @ beside
     return np.asarray(0.5 * (part + np.swapaxes(part, -1, -2)))
-
-
-def _dense_extremes(seed: int, n: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
-    with one_blas_thread():
-        ends = np.concatenate([_ends(matrices) for _, matrices in _batches(seed, n, draws)])
-    return ends[:, 0].copy(), ends[:, 1].copy()

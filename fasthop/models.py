@@ -25,6 +25,18 @@ from fasthop.model.scope import refuse
 from fasthop.model.weights import Blocks, Dense, as_weights
 
 
+__all__ = [
+    "alive_and_dead",
+    "contraction_bound",
+    "dense_associative_memory",
+    "exponential_memory",
+    "hierarchical_memory",
+    "hopfield_1984",
+    "krotov_hopfield",
+    "softmax_memory",
+]
+
+
 def krotov_hopfield(
     xi: Any,
     features: Activation | str | Mapping[str, Any] = "identity",

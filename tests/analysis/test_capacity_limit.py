@@ -6,7 +6,7 @@ import pytest
 from scipy import optimize, special
 
 import fasthop as fh
-from fasthop.analysis.half_capacity import finite_size, half_capacity
+from fasthop.analysis.capacity_limit import finite_size, half_capacity
 from fasthop.experiments.capacity import PARAMETERS
 
 

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 import fasthop as fh
-from fasthop.goe import random_matrices as rm
+from fasthop.random_matrices import dead_directions
+from fasthop.random_matrices import goe as rm
 
 JIT = not numba.config.DISABLE_JIT
 pytestmark = pytest.mark.skipif(not JIT, reason="samples are too large without a compiler")
@@ -55,14 +56,14 @@ def close_to(mean, values, share):
 @pytest.mark.parametrize("n", [5, 10, 20, 50, 100, 200, 1000, 10**4])
 def test_means_are_the_predicted_ones(n):
     got, share = fh.goe_extremes(n, DRAWS if n <= 1000 else 20_000, seed=2), 0.01 if n == 5 else 0.002
-    assert close_to(fh.expected_norm(n), got.norm, share)
+    assert close_to(fh.random_matrices.expected_norm(n), got.norm, share)
     if n >= 20:
-        assert close_to(fh.expected_lambda_max(n), got.lambda_max, share)
+        assert close_to(fh.random_matrices.expected_lambda_max(n), got.lambda_max, share)
 
 
 def test_the_prediction_for_the_largest_eigenvalue_is_none_for_the_norm():
     got = fh.goe_extremes(10, DRAWS, seed=2)
-    assert not close_to(fh.expected_lambda_max(10), got.norm, 0.05)
+    assert not close_to(fh.random_matrices.expected_lambda_max(10), got.norm, 0.05)
     assert not close_to(math.sqrt(20), got.norm, 0.05)
 
 
@@ -70,11 +71,11 @@ def test_predictions_are_the_printed_ones():
     printed = [(2, 0.9249, 1.3699), (5, 2.3309, 2.7128), (10, 3.7700, 4.1102), (20, 5.7240, 6.0272)]
     printed += [(50, 9.5051, 9.7653), (100, 13.7114, 13.9432), (200, 19.6232, 19.8298)]
     n, largest, norm = np.array(printed).T
-    np.testing.assert_allclose(fh.expected_norm(n), norm, atol=6e-5)
+    np.testing.assert_allclose(fh.random_matrices.expected_norm(n), norm, atol=6e-5)
     # Those of λ_max are printed with the mean of TW1 rounded to -1.2.
-    centre, width = fh.edge_scaling(n)
+    centre, width = fh.random_matrices.edge_scaling(n)
     np.testing.assert_allclose(centre - 1.2 * width, largest, atol=6e-5)
-    np.testing.assert_array_equal(fh.expected_lambda_max(n), centre + rm.TW1_MEAN * width)
+    np.testing.assert_array_equal(fh.random_matrices.expected_lambda_max(n), centre + rm.TW1_MEAN * width)
 
 
 def test_one_and_two_rows_are_exact():
@@ -105,7 +106,7 @@ RATIOS = [
 
 @pytest.mark.parametrize(("n", "k", "ratio", "error"), RATIOS)
 def test_ratios_are_those_of_another_monte_carlo(n, k, ratio, error):
-    row = fh.goe_table([n], [k / n], DRAWS, seed=4).iloc[0]
+    row = fh.random_matrices.goe_table([n], [k / n], DRAWS, seed=4).iloc[0]
     assert row["k"] == k
     assert abs(row["ratio"] - ratio) < 4 * math.hypot(error, row["ratio_se"])
     # The correction is for n - k ≥ 10 what is left; the leading order is always too large, by far more.
@@ -117,14 +118,14 @@ def test_the_standard_error_of_a_ratio_covers_correlated_draws():
     rng = np.random.default_rng(5)
     shared = rng.normal(size=(2000, 400))
     top, bottom = 2 + shared + 0.1 * rng.normal(size=shared.shape), 4 + 2 * shared
-    found = np.array([rm.ratio_of_means(*pair) for pair in zip(top, bottom, strict=True)])
+    found = np.array([dead_directions.ratio_of_means(*pair) for pair in zip(top, bottom, strict=True)])
     assert abs(found[:, 1].mean() / found[:, 0].std() - 1) < 0.1
-    mixed = np.array([rm.ratio_of_means(*pair) for pair in zip(top, bottom[::-1], strict=True)])
+    mixed = np.array([dead_directions.ratio_of_means(*pair) for pair in zip(top, bottom[::-1], strict=True)])
     assert mixed[:, 1].mean() > 5 * found[:, 1].mean()
 
 
 def test_coordinates_and_random_directions_have_one_law():
-    table = fh.projection_table(10, 5, 4000, seed=6).set_index("directions")
+    table = fh.random_matrices.projection_table(10, 5, 4000, seed=6).set_index("directions")
     expected = fh.goe_extremes(5, 4000, seed=6)
     for name in ("coordinates", "random"):
         row = table.loc[name]
@@ -135,14 +136,16 @@ def test_coordinates_and_random_directions_have_one_law():
 
 
 def test_directions_are_removed():
-    w, v = fh.goe(7, seed=1), fh.random_directions(7, 3, seed=2)
+    w, v = fh.goe(7, seed=1), fh.random_matrices.random_directions(7, 3, seed=2)
     np.testing.assert_allclose(v.T @ v, np.eye(3), atol=1e-14)
     expected = np.linalg.eigvalsh((np.eye(7) - v @ v.T) @ w @ (np.eye(7) - v @ v.T))
-    got = np.linalg.eigvalsh(fh.remove_directions(w, v))
+    got = np.linalg.eigvalsh(fh.random_matrices.remove_directions(w, v))
     kept = np.delete(expected, np.argsort(abs(expected))[:3])
     np.testing.assert_allclose(got, kept, atol=1e-12)
     np.testing.assert_allclose(
-        np.linalg.eigvalsh(fh.remove_directions(w, np.eye(7)[:, 5:])), np.linalg.eigvalsh(w[:5, :5]), atol=1e-12
+        np.linalg.eigvalsh(fh.random_matrices.remove_directions(w, np.eye(7)[:, 5:])),
+        np.linalg.eigvalsh(w[:5, :5]),
+        atol=1e-12,
     )
 
 
@@ -151,7 +154,7 @@ def test_directions_are_removed():
 
 def distance(values, n, law):
     """Kolmogorov–Smirnov distance of scaled values times the root of their number: 1.95 once in a thousand samples."""
-    centre, width = fh.edge_scaling(n)
+    centre, width = fh.random_matrices.edge_scaling(n)
     return stats.kstest((values - centre) / width, law).statistic * math.sqrt(values.size)
 
 
@@ -166,24 +169,24 @@ def large():
 
 
 def test_a_million_norms_follow_the_larger_of_two(million):
-    assert distance(million.norm, 10**4, fh.larger_cdf) < 1.95
-    assert distance(million.lambda_max, 10**4, fh.tw1_cdf) < 1.95
-    assert distance(-million.lambda_min, 10**4, fh.tw1_cdf) < 1.95
+    assert distance(million.norm, 10**4, fh.theory.larger_cdf) < 1.95
+    assert distance(million.lambda_max, 10**4, fh.theory.tw1_cdf) < 1.95
+    assert distance(-million.lambda_min, 10**4, fh.theory.tw1_cdf) < 1.95
 
 
 def test_the_test_of_the_law_sees_a_shift_and_the_wrong_law(million):
-    assert distance(million.norm, 10**4, fh.tw1_cdf) > 100
-    width = fh.edge_scaling(10**4)[1]
-    assert distance(million.norm + 0.01 * width, 10**4, fh.larger_cdf) > 1.95
+    assert distance(million.norm, 10**4, fh.theory.tw1_cdf) > 100
+    width = fh.random_matrices.edge_scaling(10**4)[1]
+    assert distance(million.norm + 0.01 * width, 10**4, fh.theory.larger_cdf) > 1.95
 
 
 def test_norms_at_a_million_rows_follow_the_law(large):
-    assert distance(large.norm, 10**6, fh.larger_cdf) < 1.95
+    assert distance(large.norm, 10**6, fh.theory.larger_cdf) < 1.95
 
 
 def test_four_moments_at_a_million_rows(large):
-    centre, width = fh.edge_scaling(10**6)
-    for values, moments in ((large.lambda_max, fh.tw1_moments()), (large.norm, fh.larger_moments())):
+    centre, width = fh.random_matrices.edge_scaling(10**6)
+    for values, moments in ((large.lambda_max, fh.theory.tw1_moments()), (large.norm, fh.theory.larger_moments())):
         s = (values - centre) / width
         error = 4 / math.sqrt(s.size)
         assert abs(s.mean() - moments.mean) < error * math.sqrt(moments.variance)
@@ -258,15 +261,15 @@ def test_dead_directions_leave_fewer_rows():
 
 def test_a_billion_rows_are_at_their_edge():
     got = fh.goe_extremes(10**9, 400, seed=2)
-    centre, width = fh.edge_scaling(10**9)
-    assert stats.kstest((got.norm - centre) / width, fh.larger_cdf).pvalue > 1e-4
+    centre, width = fh.random_matrices.edge_scaling(10**9)
+    assert stats.kstest((got.norm - centre) / width, fh.theory.larger_cdf).pvalue > 1e-4
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
 
 
 def test_goe_table_keeps_its_types_in_parquet(tmp_path):
-    table = fh.goe_table([10, 20], [0.0, 0.5, 0.99], 100, seed=1)
+    table = fh.random_matrices.goe_table([10, 20], [0.0, 0.5, 0.99], 100, seed=1)
     assert table["k"].tolist() == [0, 5, 9, 0, 10, 19]
     assert (table.dtypes.iloc[:3] == np.int64).all()
     assert (table.dtypes.iloc[3:] == np.float64).all()
@@ -281,7 +284,9 @@ def test_goe_table_keeps_its_types_in_parquet(tmp_path):
 
 @pytest.fixture(scope="module")
 def stabilisation():
-    return fh.stabilisation_table(40, [0.7, 0.95, 1.2, 1.6, 2.4], 60, 4, t_max=300, seed=1).set_index("scale")
+    return fh.random_matrices.stabilisation_table(40, [0.7, 0.95, 1.2, 1.6, 2.4], 60, 4, t_max=300, seed=1).set_index(
+        "scale"
+    )
 
 
 def test_dead_neurons_stabilise(stabilisation):
@@ -312,10 +317,10 @@ def test_reached_states_are_as_random_ones_below_norm_1(stabilisation):
 def test_stability_is_that_of_the_jacobian():
     # One memory, its states found and looked at by hand.
     n, s, seed = 12, 1.1, 3
-    table = fh.stabilisation_table(n, [s], 1, 8, seed=seed).iloc[0]
+    table = fh.random_matrices.stabilisation_table(n, [s], 1, 8, seed=seed).iloc[0]
     w = s * fh.goe(n, seed=seed) / math.sqrt(2 * n)
-    b = rm._normals(seed, rm.random.BIAS, [0], 1, n)[0]
-    y0 = rm._normals(seed, rm.random.START, [0], 8, n)[0]
+    b = dead_directions._normals(seed, dead_directions.random.BIAS, [0], 1, n)[0]
+    y0 = dead_directions._normals(seed, dead_directions.random.START, [0], 8, n)[0]
     ends = fh.settle(fh.Memory(w, b[0], "relu"), y0, t_max=1e3)
     tops, dead = [], []
     for y in ends.state[ends.settled]:
@@ -329,7 +334,7 @@ def test_stability_is_that_of_the_jacobian():
 
 
 def test_a_scale_at_which_nothing_settles():
-    row = fh.stabilisation_table(30, [20.0], 3, 2, bias=0.5, seed=1).iloc[0]
+    row = fh.random_matrices.stabilisation_table(30, [20.0], 3, 2, bias=0.5, seed=1).iloc[0]
     assert row["settled"] == 0
     assert row["diverged_share"] == 1
     assert row["stable"] == 0
@@ -342,7 +347,7 @@ def test_a_scale_at_which_nothing_settles():
 def test_pictures_are_drawn(tmp_path):
     from fasthop.plots import goe as plot_goe
 
-    plot_goe.ratio(fh.goe_table([5, 50], [0.0, 0.5, 0.8], 200, seed=1), tmp_path / "ratio.png")
+    plot_goe.ratio(fh.random_matrices.goe_table([5, 50], [0.0, 0.5, 0.8], 200, seed=1), tmp_path / "ratio.png")
     plot_goe.density([fh.goe_extremes(n, 500, seed=1) for n in (3, 100)], tmp_path / "density.png")
     for path in tmp_path.iterdir():
         assert path.read_bytes()[:4] == b"\x89PNG"
@@ -383,30 +388,54 @@ def test_pictures_are_drawn(tmp_path):
             ValueError,
             "method must be one of 'edge', 'tridiagonal', 'dense'; got 'lanczos'.",
         ),
-        (lambda: fh.goe_table([0], [0.5], 10), ValueError, "ns must be at least 1 and at most 1000000000; got 0."),
-        (lambda: fh.goe_table([10], [1.0], 10), ValueError, "dead_fractions must be below 1; got 1."),
-        (lambda: fh.goe_table([10], [-0.1], 10), ValueError, "dead_fractions must be finite, at least 0; got -0.1."),
         (
-            lambda: fh.goe_table([10], [0.5], 1),
+            lambda: fh.random_matrices.goe_table([0], [0.5], 10),
+            ValueError,
+            "ns must be at least 1 and at most 1000000000; got 0.",
+        ),
+        (lambda: fh.random_matrices.goe_table([10], [1.0], 10), ValueError, "dead_fractions must be below 1; got 1."),
+        (
+            lambda: fh.random_matrices.goe_table([10], [-0.1], 10),
+            ValueError,
+            "dead_fractions must be finite, at least 0; got -0.1.",
+        ),
+        (
+            lambda: fh.random_matrices.goe_table([10], [0.5], 1),
             ValueError,
             "draws must be at least 2 and at most 4294967296; got 1.",
         ),
-        (lambda: fh.projection_table(1, 1, 5), ValueError, "n must be at least 2 and at most 131071; got 1."),
-        (lambda: fh.random_directions(3, 4), ValueError, "count must be at least 1 and at most 3; got 4."),
         (
-            lambda: fh.remove_directions(np.eye(2), np.eye(2)),
+            lambda: fh.random_matrices.projection_table(1, 1, 5),
+            ValueError,
+            "n must be at least 2 and at most 131071; got 1.",
+        ),
+        (
+            lambda: fh.random_matrices.random_directions(3, 4),
+            ValueError,
+            "count must be at least 1 and at most 3; got 4.",
+        ),
+        (
+            lambda: fh.random_matrices.remove_directions(np.eye(2), np.eye(2)),
             ValueError,
             "V must have fewer columns than rows; got shape (2, 2).",
         ),
-        (lambda: fh.remove_directions(np.ones((2, 3)), np.eye(2)), ValueError, "W must be square; got shape (2, 3)."),
-        (lambda: fh.stabilisation_table(5, [0.0], 2, 2), ValueError, "scales must be finite, above 0; got 0.0."),
         (
-            lambda: fh.stabilisation_table(5, [1.0], 0, 2),
+            lambda: fh.random_matrices.remove_directions(np.ones((2, 3)), np.eye(2)),
+            ValueError,
+            "W must be square; got shape (2, 3).",
+        ),
+        (
+            lambda: fh.random_matrices.stabilisation_table(5, [0.0], 2, 2),
+            ValueError,
+            "scales must be finite, above 0; got 0.0.",
+        ),
+        (
+            lambda: fh.random_matrices.stabilisation_table(5, [1.0], 0, 2),
             ValueError,
             "memories must be at least 1 and at most 4294967296; got 0.",
         ),
         (
-            lambda: fh.stabilisation_table(5, [1.0], 2, 2, bias=-1),
+            lambda: fh.random_matrices.stabilisation_table(5, [1.0], 2, 2, bias=-1),
             ValueError,
             "bias must be finite, at least 0; got -1.",
         ),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from fasthop.goe import tracy_widom as tw
+from fasthop.theory import tracy_widom as tw
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,10 @@ def test_the_larger_of_two():
 
 
 def test_constants_of_the_predictions_are_the_moments():
-    from fasthop.goe import random_matrices
+    from fasthop.random_matrices import goe
 
-    assert abs(random_matrices.TW1_MEAN - tw.tw1_moments().mean) < 1e-11
-    assert abs(random_matrices.LARGER_MEAN - tw.larger_moments().mean) < 1e-11
+    assert abs(goe.TW1_MEAN - tw.tw1_moments().mean) < 1e-11
+    assert abs(goe.LARGER_MEAN - tw.larger_moments().mean) < 1e-11
 
 
 def test_outside_and_nan():

@@ -21,11 +21,11 @@ def chain(seed=0, **options):
 
 
 def answers(memory, read=2):
-    return fh.respond(memory, INPUTS).state[:, -read:]
+    return fh.training.respond(memory, INPUTS).state[:, -read:]
 
 
 def test_it_learns_and_tells_how():
-    found = fh.fit(chain(), INPUTS, TARGETS, epochs=40, batch=8, optimiser=fh.Adam(0.03))
+    found = fh.training.fit(chain(), INPUTS, TARGETS, epochs=40, batch=8, optimiser=fh.training.Adam(0.03))
     assert found.history.epoch.tolist() == list(range(1, 41))
     assert found.history.loss.iloc[-1] <= 0.05 * found.history.loss.iloc[0]
     assert np.square(answers(found.memory) - TARGETS).mean() <= 0.02
@@ -44,7 +44,7 @@ def test_a_step_of_plain_descent_is_minus_the_slope_of_the_loss(loss):
     }[loss]
 
     def mean_loss(memory):
-        z = fh.respond(memory, INPUTS, tolerance=1e-13).state[:, -2:]
+        z = fh.training.respond(memory, INPUTS, tolerance=1e-13).state[:, -2:]
         if loss == "squared":
             return np.square(z - targets).sum() / 2 / 40
         if loss == "logistic":
@@ -52,8 +52,16 @@ def test_a_step_of_plain_descent_is_minus_the_slope_of_the_loss(loss):
         return -(targets * (z - np.log(np.exp(z).sum(axis=1, keepdims=True)))).sum() / 40
 
     start = chain()
-    found = fh.fit(
-        start, INPUTS, targets, loss=loss, epochs=1, batch=40, optimiser=fh.SGD(0.5), tolerance=1e-13, t_max=1e4
+    found = fh.training.fit(
+        start,
+        INPUTS,
+        targets,
+        loss=loss,
+        epochs=1,
+        batch=40,
+        optimiser=fh.training.SGD(0.5),
+        tolerance=1e-13,
+        t_max=1e4,
     )
     assert found.history.loss[0] == pytest.approx(mean_loss(start), rel=1e-10)
     B, C = start.weights.stored[0, :18].copy(), start.weights.stored[0, 18:].copy()
@@ -72,12 +80,12 @@ def test_a_step_of_plain_descent_is_minus_the_slope_of_the_loss(loss):
 
 def test_dense_symmetric_low_rank_and_bounded_weights_stay_what_they_are():
     A = RNG.standard_normal((11, 11)) / 8
-    found = fh.fit(fh.Memory(A + A.T, layers=LAYERS), INPUTS, TARGETS, epochs=3, most_norm=0.9)
+    found = fh.training.fit(fh.Memory(A + A.T, layers=LAYERS), INPUTS, TARGETS, epochs=3, most_norm=0.9)
     np.testing.assert_array_equal(found.memory.W, found.memory.W.T)
     assert np.linalg.norm(found.memory.W, 2) <= 0.9 * (1 + 1e-12)
     assert (found.history.norm <= 0.9 * (1 + 1e-12)).all()
     assert (found.history.lambda_max < 0.9 + 1e-9).all()
-    free = fh.fit(fh.Memory(A, layers=LAYERS), INPUTS, TARGETS, epochs=3)
+    free = fh.training.fit(fh.Memory(A, layers=LAYERS), INPUTS, TARGETS, epochs=3)
     assert not free.memory.symmetric
     assert np.abs(free.memory.W - A).max() > 1e-3
 
@@ -89,17 +97,17 @@ def test_the_patterns_of_low_rank_weights_are_learned():
         return fh.Memory(fh.LowRank(patterns), layers=LAYERS)
 
     def mean_loss(patterns):
-        z = fh.respond(memory(patterns), INPUTS, tolerance=1e-13).state[:, -2:]
+        z = fh.training.respond(memory(patterns), INPUTS, tolerance=1e-13).state[:, -2:]
         return np.square(z - TARGETS).sum() / 2 / 40
 
-    exact = {"batch": 40, "optimiser": fh.SGD(0.5), "tolerance": 1e-13, "t_max": 1e4}
-    found = fh.fit(memory(patterns), INPUTS, TARGETS, epochs=1, **exact).memory.weights
+    exact = {"batch": 40, "optimiser": fh.training.SGD(0.5), "tolerance": 1e-13, "t_max": 1e4}
+    found = fh.training.fit(memory(patterns), INPUTS, TARGETS, epochs=1, **exact).memory.weights
     for i in ((0, 0), (1, 5), (2, 10)):
         step = np.zeros((3, 11))
         step[i] = 1e-6
         slope = (mean_loss(patterns + step) - mean_loss(patterns - step)) / 2e-6
         assert (found.patterns - patterns)[i] == pytest.approx(-0.5 * slope, rel=1e-5, abs=1e-9)
-    bounded = fh.fit(memory(patterns), INPUTS, TARGETS, epochs=1, batch=40, most_norm=0.3)
+    bounded = fh.training.fit(memory(patterns), INPUTS, TARGETS, epochs=1, batch=40, most_norm=0.3)
     assert np.linalg.norm(bounded.memory.W, 2) == pytest.approx(0.3, rel=1e-12)
 
 
@@ -107,7 +115,7 @@ def test_the_result_does_not_depend_on_threads():
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import numba; numba.set_num_threads(int(sys.argv[2]))\n"
         "from training import test_fit as t; import fasthop as fh\n"
-        "found = fh.fit(t.chain(), t.INPUTS, t.TARGETS, epochs=3)\n"
+        "found = fh.training.fit(t.chain(), t.INPUTS, t.TARGETS, epochs=3)\n"
         "print(found.memory.weights.stored.tobytes().hex())"
     )
     tests = str(Path(__file__).resolve().parents[1])
@@ -122,7 +130,7 @@ def test_killed_and_continued_it_ends_the_same(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from training import test_fit as t; import fasthop as fh\n"
-        "fh.fit(t.chain(), t.INPUTS, t.TARGETS, epochs=200, checkpoint=sys.argv[2])"
+        "fh.training.fit(t.chain(), t.INPUTS, t.TARGETS, epochs=200, checkpoint=sys.argv[2])"
     )
     tests, path = str(Path(__file__).resolve().parents[1]), tmp_path / "fit.npz"
     process = subprocess.Popen([sys.executable, "-c", code, tests, str(path)])
@@ -134,15 +142,15 @@ def test_killed_and_continued_it_ends_the_same(tmp_path):
     process.wait()
     done = len(np.load(path)["history"])
     assert 1 <= done < 200
-    resumed = fh.fit(chain(), INPUTS, TARGETS, epochs=200, checkpoint=path)
-    whole = fh.fit(chain(), INPUTS, TARGETS, epochs=200)
+    resumed = fh.training.fit(chain(), INPUTS, TARGETS, epochs=200, checkpoint=path)
+    whole = fh.training.fit(chain(), INPUTS, TARGETS, epochs=200)
     np.testing.assert_array_equal(resumed.memory.weights.stored, whole.memory.weights.stored)
     np.testing.assert_array_equal(resumed.history, whole.history)
     with pytest.raises(ValueError, match="is of another fit"):
-        fh.fit(chain(seed=1), INPUTS, TARGETS, epochs=200, checkpoint=path)
+        fh.training.fit(chain(seed=1), INPUTS, TARGETS, epochs=200, checkpoint=path)
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="is no file of a fit"):
-        fh.fit(chain(), INPUTS, TARGETS, epochs=200, checkpoint=path)
+        fh.training.fit(chain(), INPUTS, TARGETS, epochs=200, checkpoint=path)
 
 
 @pytest.mark.parametrize(
@@ -159,4 +167,4 @@ def test_killed_and_continued_it_ends_the_same(tmp_path):
 )
 def test_bad_input_is_named(change, message):
     with pytest.raises(ValueError, match=message):
-        fh.fit(**({"memory": chain(), "inputs": INPUTS, "targets": TARGETS} | change))
+        fh.training.fit(**({"memory": chain(), "inputs": INPUTS, "targets": TARGETS} | change))

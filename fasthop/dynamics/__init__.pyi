@@ -1,0 +1,2 @@
+from fasthop.dynamics.ensemble import Ends as Ends
+from fasthop.dynamics.ensemble import Trajectories as Trajectories

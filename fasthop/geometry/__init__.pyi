@@ -1,0 +1,9 @@
+from fasthop.geometry.entropy import BasinEntropy as BasinEntropy
+from fasthop.geometry.entropy import UncertaintyExponent as UncertaintyExponent
+from fasthop.geometry.entropy import basin_entropy as basin_entropy
+from fasthop.geometry.entropy import uncertainty_exponent as uncertainty_exponent
+from fasthop.geometry.rays import radii as radii
+from fasthop.geometry.saddles import BoundarySaddles as BoundarySaddles
+from fasthop.geometry.saddles import boundary_saddles as boundary_saddles
+from fasthop.geometry.slices import Slice as Slice
+from fasthop.geometry.slices import basin_slice as basin_slice

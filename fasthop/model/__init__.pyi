@@ -1,0 +1,1 @@
+from fasthop.model.systems import polar as polar

@@ -1,0 +1,9 @@
+from fasthop.random_matrices.dead_directions import goe_table as goe_table
+from fasthop.random_matrices.dead_directions import projection_table as projection_table
+from fasthop.random_matrices.dead_directions import random_directions as random_directions
+from fasthop.random_matrices.dead_directions import remove_directions as remove_directions
+from fasthop.random_matrices.dead_directions import stabilisation_table as stabilisation_table
+from fasthop.random_matrices.goe import Extremes as Extremes
+from fasthop.random_matrices.goe import edge_scaling as edge_scaling
+from fasthop.random_matrices.goe import expected_lambda_max as expected_lambda_max
+from fasthop.random_matrices.goe import expected_norm as expected_norm

@@ -1,0 +1,9 @@
+from fasthop.storage.patterns import choose as choose
+from fasthop.storage.patterns import correlated_patterns as correlated_patterns
+from fasthop.storage.patterns import flip_exactly as flip_exactly
+from fasthop.storage.patterns import hide as hide
+from fasthop.storage.patterns import hide_last as hide_last
+from fasthop.storage.patterns import spherical_patterns as spherical_patterns
+from fasthop.storage.wear import dilute as dilute
+from fasthop.storage.wear import dilute_one_way as dilute_one_way
+from fasthop.storage.wear import quantise as quantise

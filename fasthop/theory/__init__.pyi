@@ -1,0 +1,11 @@
+from fasthop.theory.mean_field import Retrieval as Retrieval
+from fasthop.theory.mean_field import Wear as Wear
+from fasthop.theory.mean_field import hebb_capacity as hebb_capacity
+from fasthop.theory.mean_field import hebb_retrieval as hebb_retrieval
+from fasthop.theory.mean_field import wear as wear
+from fasthop.theory.tracy_widom import larger_cdf as larger_cdf
+from fasthop.theory.tracy_widom import larger_moments as larger_moments
+from fasthop.theory.tracy_widom import larger_pdf as larger_pdf
+from fasthop.theory.tracy_widom import tw1_cdf as tw1_cdf
+from fasthop.theory.tracy_widom import tw1_moments as tw1_moments
+from fasthop.theory.tracy_widom import tw1_pdf as tw1_pdf
