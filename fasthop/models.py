@@ -24,7 +24,6 @@ from fasthop.model.memory import Layer, Memory
 from fasthop.model.scope import refuse
 from fasthop.model.weights import Blocks, Dense, as_weights
 
-
 __all__ = [
     "alive_and_dead",
     "contraction_bound",

@@ -11,7 +11,6 @@ from fasthop import checks
 from fasthop.runtime import all_threads
 from fasthop_kernels.mathematics import random
 
-
 __all__ = [
     "bootstrap",
     "clopper_pearson",
