@@ -12,6 +12,7 @@ import pandas as pd
 
 from fasthop import checks
 from fasthop.model.memory import Memory
+from fasthop.results import Result, counts, extent, how_many, per_state
 from fasthop.runtime import on_threads, workers_for
 from fasthop_kernels.dynamics import ensemble as kernels
 from fasthop_kernels.dynamics.steppers import EULER, RK4, Method
@@ -47,8 +48,8 @@ _ROUNDINGS = 4.0
 _FLOOR = 8.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Ends:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Ends(Result):
     """Where trajectories end.
 
     Attributes
@@ -88,19 +89,17 @@ class Ends:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per trajectory: memory (for K memories), kind, residual, time, steps and the state y0, y1, …."""
-        flat = self.state.reshape(-1, self.state.shape[-1])
-        columns: dict[str, Any] = {}
-        if self.status.ndim == 2:
-            columns["memory"] = np.repeat(np.arange(self.status.shape[0]), self.status.shape[1])
-        columns["kind"] = pd.Categorical(self.kind.reshape(-1), categories=list(KINDS))
-        for name in ("residual", "time", "steps"):
-            columns[name] = getattr(self, name).reshape(-1)
-        columns |= {f"y{i}": flat[:, i] for i in range(flat.shape[1])}
-        return pd.DataFrame(columns)
+        columns: dict[str, Any] = {"kind": pd.Categorical(self.kind.reshape(-1), categories=list(KINDS))}
+        columns |= {name: getattr(self, name) for name in ("residual", "time", "steps")}
+        return per_state(self.status.shape, columns, {"y": self.state})
+
+    def in_short(self) -> str:
+        """Say how many ended how, and when."""
+        return f"{how_many(self.state, 'ends')}: {counts(self.kind)}; {extent('time', self.time)}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Trajectories:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Trajectories(Result):
     """Trajectories over a fixed time.
 
     Attributes
@@ -118,6 +117,27 @@ class Trajectories:
     states: np.ndarray | None
     times: np.ndarray | None
     finite: np.ndarray
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per time that was asked for and trajectory; without times one per trajectory.
+
+        Columns: time, memory (for K memories), trajectory, finite and the state y0, y1, ….
+        """
+        number = np.broadcast_to(np.arange(self.finite.shape[-1]), self.finite.shape)
+        columns = {"trajectory": number, "finite": self.finite}
+        if self.states is None or self.times is None:
+            return per_state(self.finite.shape, columns, {"y": self.state})
+        nothing = per_state(self.finite.shape, columns, {"y": self.state}).iloc[:0]
+        frames = [per_state(self.finite.shape, columns, {"y": states}) for states in self.states]
+        table = pd.concat(frames or [nothing], ignore_index=True)
+        table.insert(0, "time", np.repeat(self.times, self.finite.size))
+        return table
+
+    def in_short(self) -> str:
+        """Say how many there are, at how many times, and whether they stayed finite."""
+        kept = "" if self.times is None else f" at {len(self.times)} times, {extent('t =', self.times)}"
+        lost = int((~self.finite).sum())
+        return f"{how_many(self.state, 'trajectories')}{kept}: {f'{lost} not finite' if lost else 'all finite'}"
 
 
 def simulate(

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from fasthop import checks
 from fasthop.dynamics.ensemble import settle
@@ -27,6 +28,7 @@ from fasthop.equilibrium.spectra import Spectrum
 from fasthop.model.memory import Memory
 from fasthop.model.scope import refuse
 from fasthop.model.weights import Blocks, Dense, LowRank, Weights, low_rank_parts
+from fasthop.results import Result, counts, extent, how_many, per_state
 from fasthop.runtime import one_blas_thread
 from fasthop.states.stability import STEADY
 from fasthop_kernels.dynamics.products import DIAGONAL, LOW_RANK, PLAIN
@@ -42,8 +44,8 @@ _TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 GENERAL = ("auto", "gmres", "minres", "preconditioned", "lu")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Gradient:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Gradient(Result):
     """A gradient, and what says how far to trust it. For K memories every array has K in front.
 
     Attributes
@@ -99,6 +101,16 @@ class Gradient:
     backward_residual: np.ndarray
     products: np.ndarray
     weights: Weights
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per state: memory (for K memories), kind, solver, λ_max with its error, rho, residuals, products."""
+        columns: dict[str, Any] = {"kind": pd.Categorical(self.kind.reshape(-1), list(KINDS)), "solver": self.solver}
+        names = ("lambda_max", "lambda_max_error", "rho", "forward_residual", "backward_residual", "products")
+        return per_state(self.status.shape, columns | {name: getattr(self, name) for name in names}, {})
+
+    def in_short(self) -> str:
+        """Say how many were solved, and how near to a fold they are."""
+        return f"{how_many(self.states, 'states')}: {counts(self.kind)}; {extent('lambda_max', self.lambda_max)}"
 
     @property
     def kind(self) -> np.ndarray:

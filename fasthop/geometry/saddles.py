@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from fasthop import checks
 from fasthop.dynamics.ensemble import settle_unequal, simulate
@@ -12,6 +14,7 @@ from fasthop.dynamics.evaluate import relative, residuals
 from fasthop.geometry.rays import refuse_no_attractors, steady_centres, with_step
 from fasthop.model.memory import Memory
 from fasthop.model.scope import refuse
+from fasthop.results import Result, how_many, per_state
 from fasthop.states.attractors import are_at
 from fasthop.states.newton import polish
 from fasthop.states.stability import LARGE, stability
@@ -39,7 +42,8 @@ _REACH, _STEADY = 0.1, 1e-10
 _AWAY, _ZERO = 1e-3, 1e-9
 
 
-class BoundarySaddles(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class BoundarySaddles(Result):
     """Saddles on the boundary of a basin, one for each target.
 
     Attributes
@@ -51,6 +55,14 @@ class BoundarySaddles(NamedTuple):
 
     state: np.ndarray
     found: np.ndarray
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per target: found and the saddle y0, y1, …."""
+        return per_state(self.found.shape, {"found": self.found}, {"y": self.state})
+
+    def in_short(self) -> str:
+        """Say for how many targets one was found."""
+        return f"{how_many(self.state, 'targets')}: {int(self.found.sum())} found"
 
 
 def boundary_saddles(memory: Memory, attractor: Any, targets: Any, **options: Any) -> BoundarySaddles:

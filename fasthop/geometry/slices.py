@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from fasthop import checks
 from fasthop.dynamics.ensemble import KINDS, settle
 from fasthop.geometry.rays import finer, steady_centres, with_step
 from fasthop.model.memory import Memory
 from fasthop.model.scope import refuse
+from fasthop.results import Result
 from fasthop.states.attractors import are_at, identify
 
 #: Numbers in the states that are settled at once: 32 MiB.
@@ -27,8 +29,8 @@ _OFFSET = (0.618033988749895, 0.236067977499790)
 _MOST = 20_000
 
 
-@dataclasses.dataclass(frozen=True)
-class Slice:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Slice(Result):
     """Where the points of a grid on a plane end.
 
     Attributes
@@ -53,6 +55,19 @@ class Slice:
     attractors: np.ndarray
     checked: int = 0
     changed: int = 0
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per point: a, b, label, time."""
+        a, b = np.meshgrid(self.a, self.b, indexing="ij")
+        columns = {"a": a, "b": b, "label": self.labels, "time": self.time}
+        return pd.DataFrame({name: values.reshape(-1) for name, values in columns.items()})
+
+    def in_short(self) -> str:
+        """Say how fine it is, and how many attractors it meets."""
+        open_ones = int((self.labels < 0).sum())
+        met = len(np.unique(self.labels[self.labels >= 0]))
+        size = " × ".join(map(str, self.labels.shape))
+        return f"{size} points: {met} attractors{f', {open_ones} not settled' if open_ones else ''}"
 
     def plot(self, path: str | Path, names: Mapping[int, str] | None = None, title: str = "") -> None:
         """Draw the slice as PNG, one colour for each of its largest basins.

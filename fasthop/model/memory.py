@@ -151,7 +151,9 @@ class Memory:
     def __repr__(self) -> str:
         many = "" if self.count is None else f"{self.count} × "
         kinds = ", ".join(f"{layer.neurons} {layer.activation}" for layer in self.layers)
-        return f"Memory({many}N={self.neurons}: {kinds}; {self.dtype.name})"
+        held = f", {self.weights.held.sum()} held" if self.weights.held.any() else ""
+        R = f", R = {self.drive.name}" if self.drive.code != NONE else ""
+        return f"Memory({many}N = {self.neurons}: {kinds}{held}; {self.variable}{R}; {self.dtype.name})"
 
     @cached_property
     def W(self) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
+from fasthop.results import Result, extent
 from fasthop.runtime import all_threads, one_blas_thread
 from fasthop_kernels import goe as kernels
 from fasthop_kernels.machine.lanes import lane_line
@@ -30,8 +31,8 @@ MOST_DRAWS = 2**32
 _BATCH = 2**22
 
 
-@dataclasses.dataclass(frozen=True)
-class Extremes:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Extremes(Result):
     """Extreme eigenvalues of random matrices.
 
     Attributes
@@ -61,6 +62,11 @@ class Extremes:
                 "norm": self.norm,
             }
         )
+
+    def in_short(self) -> str:
+        """Say how many, of what size, and how large."""
+        rows = f"n = {self.n}{f', {self.dead} dead' if self.dead else ''}"
+        return f"{self.norm.size} draws, {rows}: {extent('norm', self.norm)}"
 
 
 def goe(n: int, size: int | None = None, *, seed: int = 0, scale: float = 1.0) -> np.ndarray:

@@ -9,13 +9,15 @@ saturating activations, σ(50) = 1 and σ(0) = 1/2, which is why the cone here c
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from fasthop.dynamics.evaluate import activate, arguments, as_states, residuals, slopes
 from fasthop.model.memory import Memory
 from fasthop.model.scope import refuse
+from fasthop.results import Result, counts, extent, how_many, per_state
 
 #: Λ of a dead neuron is at most this.
 FLAT = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
@@ -24,8 +26,8 @@ FLAT = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
 _ROUNDINGS = 1000
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class DeadNeurons:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class DeadNeurons(Result):
     """What is dead in each of many states, as index sets and block directions; no projector is ever formed.
 
     Attributes
@@ -119,6 +121,14 @@ class DeadNeurons:
                 columns.append(column / np.linalg.norm(column))
         return np.array(columns).reshape(-1, n).T
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row per state: memory (for K memories), k, and whether neuron i is dead, dead0, dead1, …."""
+        return per_state(self.k.shape, {"k": self.k}, {"dead": self.neurons})
+
+    def in_short(self) -> str:
+        """Say how many directions are dead."""
+        return f"{how_many(self.neurons, 'states')}: {extent('k =', self.k)}"
+
     def _spread(self, span: slice, centred: bool) -> np.ndarray:
         part = self.argument[..., span]
         return np.asarray(part - part.mean(axis=-1, keepdims=True) if centred else part)
@@ -130,7 +140,8 @@ class DeadNeurons:
         return values
 
 
-class Recovered(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Recovered(Result):
     """Steady states recovered from minimisers of the energy.
 
     Attributes
@@ -143,6 +154,15 @@ class Recovered(NamedTuple):
 
     state: np.ndarray
     consistent: np.ndarray
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per state: memory (for K memories), consistent and the state y0, y1, …."""
+        return per_state(self.consistent.shape, {"consistent": self.consistent}, {"y": self.state})
+
+    def in_short(self) -> str:
+        """Say how many are consistent."""
+        words = np.where(self.consistent, "consistent", "not consistent")
+        return f"{how_many(self.state, 'states')}: {counts(words)}"
 
 
 def dead_neurons(memory: Memory, states: Any) -> DeadNeurons:

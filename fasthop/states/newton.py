@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from fasthop.dynamics.evaluate import as_states, relative, residuals, thin_curvature
 from fasthop.dynamics.jacobians import jacobians
 from fasthop.model.memory import Memory
 from fasthop.model.scope import refuse
+from fasthop.results import Result, extent, how_many, per_state
 from fasthop.runtime import one_blas_thread
 
 #: Steps of Newton's method at most: near a steady state each squares the error.
@@ -19,7 +22,8 @@ _STEPS = 20
 _BATCH = 2**24
 
 
-class Polished(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Polished(Result):
     """States moved onto the steady states next to them.
 
     Attributes
@@ -34,6 +38,14 @@ class Polished(NamedTuple):
     state: np.ndarray
     residual: np.ndarray
     moved: np.ndarray
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per state: residual, moved and the state y0, y1, …."""
+        return per_state(self.residual.shape, {"residual": self.residual, "moved": self.moved}, {"y": self.state})
+
+    def in_short(self) -> str:
+        """Say how far they moved, and what residual is left."""
+        return f"{how_many(self.state, 'states')}: {extent('residual', self.residual)}; {extent('moved', self.moved)}"
 
 
 def polish(memory: Memory, states: Any, *, reach: Any = 1e-3) -> Polished:
@@ -69,7 +81,8 @@ def polish(memory: Memory, states: Any, *, reach: Any = 1e-3) -> Polished:
     return Polished(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _polish(memory: Memory, given: np.ndarray, reach: np.ndarray) -> Polished:
+def _polish(memory: Memory, given: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the moved states, their residuals, and how far they moved."""
     state = given.copy()
     left, arguments = residuals(memory, state)
     size = relative(left, state)
@@ -91,7 +104,7 @@ def _polish(memory: Memory, given: np.ndarray, reach: np.ndarray) -> Polished:
         active = active[better]
         state[active], left[active], arguments[active] = trial[better], new_left[better], new_arguments[better]
         size[active] = new_size[better]
-    return Polished(state, size, np.abs(state - given).max(axis=1))
+    return state, size, np.abs(state - given).max(axis=1)
 
 
 def _newton_step(memory: Memory, left: np.ndarray, arguments: np.ndarray) -> np.ndarray:

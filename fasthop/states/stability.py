@@ -33,6 +33,7 @@ from fasthop.dynamics.evaluate import (
 from fasthop.dynamics.jacobians import batches, flow_jacobians, jacobians
 from fasthop.model.memory import Memory
 from fasthop.model.scope import refuse
+from fasthop.results import Result, counts, extent
 from fasthop.runtime import one_blas_thread
 from fasthop.states.dead import DeadNeurons, dead_neurons
 from fasthop_kernels.dynamics.flows import GRADIENT, NONE
@@ -52,8 +53,8 @@ LARGE = 400
 _RESTARTS = 30
 
 
-@dataclasses.dataclass(frozen=True)
-class Stability:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Stability(Result):
     """What a memory linearised at its steady states says.
 
     Attributes
@@ -79,6 +80,10 @@ class Stability:
         return pd.DataFrame(
             {"verdict": pd.Categorical(self.verdict, list(VERDICTS)), "largest": self.largest, "k": self.k}
         )
+
+    def in_short(self) -> str:
+        """Say how many are stable, and where the largest eigenvalues are."""
+        return f"{len(self.k)} states: {counts(self.verdict)}; {extent('largest', self.largest)}"
 
 
 def stability(memory: Memory, states: Any) -> Stability:

@@ -27,14 +27,15 @@ from fasthop.model.memory import Memory
 from fasthop.model.norms import norm
 from fasthop.model.scope import refuse
 from fasthop.model.weights import Blocks, Dense, LowRank, Weights
+from fasthop.results import Result
 from fasthop.runtime import all_threads
 from fasthop.training.losses import LOSSES
 from fasthop.training.optimisers import SGD, Adam
 from fasthop_kernels.mathematics import random
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Fit:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Fit(Result):
     """What was learned.
 
     Attributes
@@ -48,6 +49,16 @@ class Fit:
 
     memory: Memory
     history: pd.DataFrame
+
+    def to_frame(self) -> pd.DataFrame:
+        """`history`."""
+        return self.history
+
+    def in_short(self) -> str:
+        """Say how long it learned, and how the loss fell."""
+        loss = self.history["loss"].to_numpy()
+        fell = f"loss {loss[0]:.4g} to {loss[-1]:.4g}" if len(loss) else "nothing learned"
+        return f"{len(loss)} epochs: {fell}; {self.memory!r}"
 
 
 def respond(memory: Memory, inputs: Any, *, held: int = 0, tolerance: float = 1e-8, t_max: float = 1e3) -> Ends:
