@@ -21,7 +21,17 @@ from fasthop.sweep.run import table
 SPECS = Path(__file__).resolve().parents[2] / "data" / "specs"
 FROZEN = Path(__file__).with_name("frozen.json")
 LEFT_OUT = {
-    *("classification", "completion", "ends", "pseudo_inverse", "pseudo_inverse_gain", "radii", "saddles", "slices"),
+    *(
+        "classification",
+        "completion",
+        "dense",
+        "ends",
+        "pseudo_inverse",
+        "pseudo_inverse_gain",
+        "radii",
+        "saddles",
+        "slices",
+    ),
 }
 NAMES = sorted(path.stem for path in SPECS.glob("*.toml") if path.stem not in LEFT_OUT)
 
