@@ -70,7 +70,7 @@ CALLS = {
     "gradient": lambda m, y: (lambda found: (found.adjoint, found.db, found.kind))(fh.gradient(m, y, np.cos(y))),
     "lyapunov_condition": lambda m, y: fh.lyapunov_condition(m, y, KINDS[m.variable]),
     "polish": lambda m, y: fh.states.polish(m, near(y)).state,
-    "recover": lambda m, y: fh.states.recover(m, y),
+    "recover": lambda m, y: (lambda found: (found.state, found.consistent))(fh.states.recover(m, y)),
     "residual": lambda m, y: fh.residual(m, near(y)),
     "respond": lambda m, y: fh.training.respond(m, y[:, :FIRST], tolerance=1e-12).state,
     "settle": lambda m, y: fh.settle(m, near(y), **HOW).state,
