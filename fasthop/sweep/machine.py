@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import fasthop
+from fasthop.files import read_file
 
 _PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "pandas", "pyarrow")
 
@@ -30,7 +31,7 @@ def kernel_digest() -> str:
 
     sha = hashlib.sha256()
     for path in sorted(Path(str(fasthop_kernels.__file__)).parent.glob("*.py")):
-        sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        sha.update(path.name.encode() + b"\0" + read_file(path) + b"\0")
     return sha.hexdigest()[:16]
 
 
