@@ -41,16 +41,19 @@ def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
         raise refusal(errno.EINVAL, "no file can have this name") from None
     except OSError as error:
         raise refusal(errno.EINVAL, _NOT_PLAIN) if error.errno == errno.ENXIO else error from None  # a socket
-    with open(handle, "rb") as file:
+    try:
         there = os.fstat(handle)
         if not stat.S_ISREG(there.st_mode):
             raise refusal(errno.EINVAL, _NOT_PLAIN)
         if there.st_size > most:
             raise refusal(errno.EFBIG, f"larger than {most} bytes, the most that is read")
-        content = file.read(there.st_size)
-        if len(content) != there.st_size or file.read(1):  # as what the system makes up while it is read, too
-            raise refusal(errno.EIO, "its size is not what the disk says, or changed while it was read")
+        with open(handle, "rb", closefd=False) as file:
+            content = file.read(there.st_size)
+            if len(content) != there.st_size or file.read(1):  # as what the system makes up while it is read, too
+                raise refusal(errno.EIO, "its size is not what the disk says, or changed while it was read")
         return content
+    finally:
+        os.close(handle)
 
 
 _NOT_PLAIN = "not a plain file"

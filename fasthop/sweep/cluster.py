@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import re
 import sys
 import time
 import uuid
@@ -133,11 +134,22 @@ def _connected(address: str, security: Security) -> Client:
     try:
         return Client(address, security=security, timeout=PATIENCE, set_as_default=False)
     except (OSError, RuntimeError, ValueError) as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        reason = _innermost(error)
         raise ClusterError(f"there is no scheduler at {address} that lets this client in: {reason}.") from None
+
+
+def _innermost(error: BaseException | None) -> str:
+    """Return the reason nearest to the cause, which asyncio may have wrapped, or cut off, in words of its own."""
+    reason = ""
+    while error is not None:
+        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = _OBJECT.sub("", text).rstrip(".") or reason
+        error = error.__cause__
+    return reason
+
+
+#: Which object of dask's a reason was met in.
+_OBJECT = re.compile(r"^in <.*>: (?:\w+: )?(?:\[Errno \d+\] )?")
 
 
 def _check(client: Client, address: str) -> None:
