@@ -21,9 +21,12 @@ from fasthop.npy import array_of
 #: Grey, of 0 … 255, from which on a pixel of an image is +1.
 GREY = 128
 
-#: What a Parquet file of a few bytes may say that it holds, and an image.
+#: Entries of patterns at most, and pixels of an image: a file of a few bytes may say that it has any number.
 MOST_VALUES = 2**28
 MOST_PIXELS = 2**24
+
+#: Rows of a Parquet file that are read together.
+_BATCH = 1024
 
 #: Images that a folder is searched for, and what may be in them: no other decoder is asked.
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".tif", ".tiff")
@@ -67,6 +70,7 @@ def load_patterns(path: str | Path) -> np.ndarray:
         raise ValueError(f"{place} must be a .npy or .parquet file or a folder of images.")
     with _readable(place):
         values = readers[place.suffix](read_file(place))
+        _refuse_many(values.size)
     if values.ndim < 2 or 0 in values.shape:
         raise ValueError(f"{place} must hold patterns, shape (P, N) with P, N ≥ 1; got shape {values.shape}.")
     return _signs(place, values.reshape(len(values), -1))
@@ -173,18 +177,18 @@ def _from_parquet(data: bytes) -> np.ndarray:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(pa.BufferReader(data)) as file:
-        about = file.metadata
-        groups = [about.row_group(index) for index in range(about.num_row_groups)]
-        most = max([about.num_rows * about.num_columns, *map(_values, groups)])
-        if most > MOST_VALUES:
-            raise ValueError(f"it says that it holds {most} values, and may hold {MOST_VALUES}")
         schema = file.schema_arrow
         of_lists = len(schema) == 1 and _is_list(schema.types[0])
         for field in schema:
             kind = field.type.value_type if of_lists else field.type
             if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
                 raise ValueError(f"column {field.name!r} holds {field.type} and must hold real numbers")
-        table = file.read()
+        batches, entries = [], 0
+        for batch in file.iter_batches(_BATCH):  # what the file says of its size, pyarrow would believe, or abort
+            entries += len(batch.column(0).flatten()) if of_lists else batch.num_rows * batch.num_columns
+            _refuse_many(entries)
+            batches.append(batch)
+    table = pa.Table.from_batches(batches, schema)
     nulls = [name for name, column in zip(table.column_names, table.columns, strict=True) if column.null_count]
     if nulls:
         raise ValueError(f"column {nulls[0]!r} has nulls")
@@ -194,8 +198,9 @@ def _from_parquet(data: bytes) -> np.ndarray:
     return _rows_of(columns[0]) if of_lists else np.stack(columns, axis=1)
 
 
-def _values(group: Any) -> int:
-    return sum(group.column(index).num_values for index in range(group.num_columns))
+def _refuse_many(entries: int) -> None:
+    if entries > MOST_VALUES:
+        raise ValueError(f"it holds {entries} entries or more, and may hold {MOST_VALUES}")
 
 
 def _is_list(kind: Any) -> bool:
@@ -225,6 +230,7 @@ def _from_images(folder: Path) -> np.ndarray:
         if grey.shape != size:
             shapes = [f"{w} × {h}" for h, w in (size, grey.shape)]
             raise ValueError(f"{files[0].name} has {shapes[0]} pixels, {file.name} {shapes[1]}, not one size")
+        _refuse_many(grey.size * len(files))
         rows.append(grey.reshape(-1) >= GREY)
     if not rows:
         raise ValueError(f"it must hold images, {', '.join(_IMAGES)}, and has none")

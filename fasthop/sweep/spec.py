@@ -111,10 +111,10 @@ def load_spec(source: Source, registry: Registry | None = None) -> Spec:
         return source
     if isinstance(source, Mapping):
         return spec_from_mapping(source, registry)
-    return spec_from_text(read_text(source, 4 * MOST_TEXT), registry)
+    return spec_from_text(text_of(source, 4 * MOST_TEXT), registry)
 
 
-def read_text(source: str | Path, most: int) -> str:
+def text_of(source: str | Path, most: int) -> str:
     """Return what a text file of a user holds; errors as in `load_spec`."""
     try:
         return io.TextIOWrapper(io.BytesIO(read_file(source, most)), encoding="utf-8-sig").read()

@@ -8,7 +8,7 @@ from typing import Any
 
 from fasthop.files import read_file
 from fasthop.sweep.errors import SpecError
-from fasthop.sweep.spec import MOST_PROBLEMS, parse_toml, read_text
+from fasthop.sweep.spec import MOST_PROBLEMS, parse_toml, text_of
 
 #: Fields of `distributed.Security`: paths of PEM files, and what each must hold.
 _FILES = {"tls_ca_file": b"CERTIFICATE-----", "tls_client_cert": b"CERTIFICATE-----", "tls_client_key": b"KEY-----"}
@@ -34,7 +34,7 @@ def security_fields(path: str | Path) -> dict[str, Any]:
     SpecError
         With everything that is wrong.
     """
-    given = parse_toml(read_text(path, _MOST), str(path))
+    given = parse_toml(text_of(path, _MOST), str(path))
     fields, known = {_SWITCH: given.get(_SWITCH, True)}, (*_FILES, _SWITCH)
     strange = sorted(given.keys() - set(known))[:MOST_PROBLEMS]
     problems = [f"{path}: {name[:60]} is no field; they are {', '.join(known)}." for name in strange]
