@@ -455,23 +455,20 @@ def test_bombs_take_no_memory(tmp_path):
     sparse(bombs / "sparse.npy")
     for suffix in (".toml", ".json", ".npz", ".parquet"):
         sparse(bombs / f"sparse{suffix}")
-    for compressed in (False, True):
-        content = io.BytesIO()
-        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as file:
-            for name in ("name", "theta", "moments", "history"):
-                file.writestr(f"{name}.npy", npy(shape="(1000000, 1000000)", body=b"\0" * (10**8 if compressed else 8)))
-        (bombs / f"zip{compressed}.npz").write_bytes(content.getvalue())
+    for kind, size in ((zipfile.ZIP_STORED, 8), (zipfile.ZIP_DEFLATED, 3 * 10**8)):
+        with zipfile.ZipFile(bombs / f"{size}.npz", "w", kind) as file:
+            file.writestr("name.npy", npy(shape="(1000000, 1000000)", body=b"\0" * size))
+            for name in ("theta", "moments", "history"):
+                file.writestr(f"{name}.npy", npy())
     for size in (5000, 9000, 12_000, 10**5):
         (bombs / str(size)).mkdir()
         (bombs / str(size) / "0.png").write_bytes(png(size, size))
-    pq.write_table(pa.table({str(i): pa.array(np.ones(2**24, bool)) for i in range(17)}), bombs / "runs.parquet")
-    assert (bombs / "runs.parquet").stat().st_size < 10**7
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-W", "error", "-c", BOUNDED, str(Path(__file__).parent), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
     assert (done.returncode, done.stderr) == (0, "")
     told = done.stdout.splitlines()
-    assert len(told) == 18
+    assert len(told) == 17
     assert not [line for line in told if "TAKEN" in line or "does not fit into the memory" in line]
 
 
@@ -545,7 +542,7 @@ def test_sound_files_are_taken(sound):
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(600, id="some"), pytest.param(10_000, id="many", marks=pytest.mark.slow)]
+    "count", [pytest.param(300, id="some"), pytest.param(10_000, id="many", marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("name", SOUND)
 def test_mutated_file_is_numbers_or_one_sentence(sound, name, count):

@@ -105,12 +105,12 @@ def _from_file(path: str) -> str:
             address = found.get("address") if isinstance(found, dict) else None
             if isinstance(address, str) and address:
                 return address
-            reason = "it has no address"
+            reason, may_come = "it has no address", True
         except OSError as error:
-            reason = f"{error.strerror}"
+            reason, may_come = f"{error.strerror}", isinstance(error, FileNotFoundError)
         except (RecursionError, ValueError):
-            reason = "it is not JSON"
-        if time.monotonic() > until:
+            reason, may_come = "it is not JSON", True  # it may be half written
+        if not may_come or time.monotonic() > until:
             raise ClusterError(f"the scheduler file {path} cannot be read: {reason}.")
         time.sleep(0.1)
 
