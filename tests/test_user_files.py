@@ -23,6 +23,7 @@ from PIL import Image
 
 import fasthop as fh
 from fasthop import inputs
+from fasthop.cli import main
 from fasthop.files import read_file
 from fasthop.npy import array_of
 from fasthop.sweep import cluster as clusters
@@ -205,6 +206,26 @@ def test_no_bytes_and_random_bytes(tmp_path, kind):
             assert re.fullmatch(re.escape(str(path)) + "#[0-9a-f]{16}", inputs.named(str(path)))
         else:
             assert str(path.parent if kind == "image" else path) in sentence(kind, path) or kind == "spec"
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a device", "a loop", "a terabyte", "a header that lies"])
+@pytest.mark.parametrize("field", ["patterns", "weights"])
+def test_command_line_says_it_in_one_line(tmp_path, capsys, what, field):
+    path = tmp_path / "a.npy"
+    NOT_FILES.get(what, (lambda path: path.write_bytes(npy(shape="(9, 9)")), ""))[0](path)
+    other = (
+        "kind = 'file'\nfile =" if field == "patterns" else "count = 2\n[memory]\nneurons = 5\nrule = 'file'\nweights ="
+    )
+    spec = (
+        f"experiment = 'capacity'\n[patterns]\n{other} '{path}'\n[cues]\nper_realisation = 4\n[run]\nrealisations = 2\n"
+    )
+    (tmp_path / "sweep.toml").write_text(spec)
+    assert main(["run", str(tmp_path / "sweep.toml"), "--out", str(tmp_path / "out")]) == 2
+    output, errors = capsys.readouterr()
+    lines = [line for line in errors.splitlines() if str(path) in line]
+    assert (output, len(lines)) == ("", 1)
+    assert f"{path} cannot be read: " in lines[0]
+    assert not (tmp_path / "out").exists()
 
 
 def test_names_may_have_a_hash(tmp_path):
