@@ -40,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--threads", metavar="N", type=int, help="threads of the kernels; all cores by default")
     command.add_argument("--shard", metavar="I/N", type=_shard, help="compute the I-th of N parts; see merge")
     command.add_argument("--dask", metavar="ADDRESS", help="compute on the workers of this dask scheduler, or its file")
+    command.add_argument(
+        "--dask-security", metavar="FILE", help="for a tls:// scheduler: TOML with tls_ca_file, tls_client_cert, …"
+    )
     command.add_argument("--log-json", action="store_true", help="progress as lines of JSON on stderr")
     command.add_argument(
         "--dry-run", action="store_true", help="say what would be done and how long it would take, and create nothing"
@@ -165,7 +168,8 @@ def _run(arguments: argparse.Namespace) -> int:
             return _say([f"--threads must be a whole number from 1 to {most}; got {arguments.threads}."], 2)
         numba.set_num_threads(arguments.threads)
     progress = json_lines(sys.stderr) if arguments.log_json else True
-    report = run(arguments.spec, arguments.out, progress, shard=arguments.shard, dask=arguments.dask)
+    where = {"dask": arguments.dask, "dask_security": arguments.dask_security}
+    report = run(arguments.spec, arguments.out, progress, shard=arguments.shard, **where)
     done = f"{report.rows} rows in {report.chunks} chunks computed, {report.skipped} chunks were there already"
     say(f"{report.out}: {done}; {report.seconds:.1f} s.")
     _say(report.notes, 0)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fasthop import checks
-from fasthop.files import shipped
+from fasthop.files import read_file, shipped
 from fasthop.runtime import all_threads
 from fasthop_kernels import random, variates
 
@@ -295,7 +296,7 @@ def hide(
 
 def digit_ink() -> tuple[np.ndarray, np.ndarray]:
     """Return the ink of the digits, 0 … 16, uint8 of shape (1797, 64), and which digits they are."""
-    table = pq.read_table(shipped("digits.parquet"))
+    table = pq.read_table(pa.BufferReader(read_file(shipped("digits.parquet"))))
     ink = np.stack([table[name].to_numpy() for name in table.column_names if name.startswith("pixel_")], axis=1)
     return ink, np.array(table["digit"].to_numpy())
 

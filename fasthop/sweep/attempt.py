@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,9 @@ from fasthop.sweep.spec import Spec
 
 #: What an experiment returns for some realisations.
 Columns = Mapping[str, Any]
+
+#: Computes chunks, in any order: `run` asks the agenda for them one by one, and takes each result before the next.
+Compute = Callable[[Spec, Iterable[Chunk]], Iterator[Result]]
 
 #: These are of the machine, not of a realisation: on another one, or later, all may be well.
 _OF_THE_MACHINE = (ImportError, MemoryError, OSError)

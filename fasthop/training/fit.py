@@ -7,7 +7,6 @@ import hashlib
 import io
 import math
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +22,9 @@ from fasthop.equilibrium.clamping import clamp
 from fasthop.equilibrium.gradients import derivatives
 from fasthop.equilibrium.linearised import Linearised
 from fasthop.fields import spans
-from fasthop.files import replace_file
+from fasthop.files import read_file, replace_file
 from fasthop.memory import Memory
+from fasthop.npy import arrays_of
 from fasthop.runtime import all_threads
 from fasthop.scope import refuse
 from fasthop.spectra import norm
@@ -167,8 +167,8 @@ def fit(
     state = _State(theta, descent.start(theta.size), [])
     path = None if checkpoint is None else Path(checkpoint)
     name = _name(memory, theta, given, due, out, how)
-    if path is not None and path.exists():
-        state = _read(path, name)
+    if path is not None:
+        state = _resumed(path, name, state)
     with _bar(epochs, progress) as advance:
         for epoch in range(len(state.history), epochs):
             state.history.append(_train_once(memory, state, given, due, out, how, epoch))
@@ -182,6 +182,7 @@ def fit(
 
 
 _MEASURED = ("loss", "refused", "steps", "norm", "lambda_max")
+_ROW = (len(_MEASURED),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -343,15 +344,22 @@ def _write(path: Path, name: str, state: _State) -> None:
     replace_file(path, content.getvalue())
 
 
-def _read(path: Path, name: str) -> _State:
+def _resumed(path: Path, name: str, fresh: _State) -> _State:
+    """Return where the fit of that name was left, `fresh` where there is no file."""
     try:
-        with np.load(path) as file:
-            found = {key: file[key] for key in ("name", "theta", "moments", "history")}
-    except (KeyError, OSError, ValueError, TypeError, zipfile.BadZipFile):
+        found = arrays_of(read_file(path), ("name", "theta", "moments", "history"))
+        theta, moments, history = (np.array(found[key], np.float64) for key in ("theta", "moments", "history"))
+    except FileNotFoundError:
+        return fresh
+    except OSError as error:
+        raise ValueError(f"checkpoint {path} cannot be read: {error.strerror}.") from None
+    except ValueError:
         raise ValueError(f"checkpoint {path} is no file of a fit.") from None
     if str(found["name"]) != name:
         raise ValueError(f"checkpoint {path} is of another fit; give another path, or remove it.")
-    return _State(found["theta"], found["moments"], [tuple(row) for row in found["history"]])
+    if (theta.shape, moments.shape, history.shape[1:]) != (fresh.theta.shape, fresh.moments.shape, _ROW):
+        raise ValueError(f"checkpoint {path} is no file of a fit.")
+    return _State(theta, moments, [tuple(row) for row in history])
 
 
 @contextmanager
