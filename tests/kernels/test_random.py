@@ -50,7 +50,7 @@ def reference(function, shape, seed, tag, realisations):
 
 def signs(shape=SHAPE, dtype=np.float64, seed=SEED, tag=random.PATTERN, realisations=REALISATIONS):
     out = np.zeros(shape, dtype)
-    random.signs(seed, tag, realisations[: shape[0]], 0.5, out)
+    random.signs(seed, tag, realisations[: shape[0]], 0, 0.5, out)
     return out
 
 

@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: Formulas and steps: what a GPU could run as it stands.
 STEP_FILES = [PACKAGE / f"{name}.py" for name in ("activations", "flows", "steppers", "products")]
 
-HOUSE = {"kernel", "formula", "parallel_kernel"}
+HOUSE = {"kernel", "formula"}
 ALLOCATORS = {
     *("empty", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like", "array", "arange"),
     *("copy", "astype", "concatenate", "stack", "repeat", "tile", "linspace", "eye", "ascontiguousarray"),
