@@ -114,13 +114,23 @@ def _together(workers: int, task: Callable[[int, np.ndarray], Result], stop: np.
     try:
         for worker in range(workers):
             running.append(_threads.submit(work, worker))
-        while wait(running, _LOOK).not_done:
-            pass
+        for future in running:
+            while not _has_ended(future):
+                pass
     except BaseException:
         stop[0] = 1
         wait(running, PATIENCE)
         raise
     return [future.result() for future in running]
+
+
+def _has_ended(future: Future[Any]) -> bool:
+    """Wait a moment for a task; whoever waits without an end is not woken by a signal on every system."""
+    try:
+        future.exception(_LOOK)
+    except TimeoutError:
+        return False
+    return True
 
 
 def on_queue(pieces: int, kernel: Callable[..., None], *arguments: Any) -> None:
