@@ -450,7 +450,7 @@ def work(
     ends : Ends
         Overwritten.
     stop : int64 array, shape (1,)
-        What makes every worker return within a stage of a step (`lanes.stopped`).
+        What makes every worker return after a step (`lanes.stopped`).
 
     Returns
     -------

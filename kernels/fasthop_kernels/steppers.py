@@ -14,7 +14,7 @@ import numpy as np
 from fasthop_kernels.bits import like
 from fasthop_kernels.flows import residual, velocity
 from fasthop_kernels.jit import inner_kernel, kernel
-from fasthop_kernels.lanes import stopped, wide_vectors
+from fasthop_kernels.lanes import wide_vectors
 from fasthop_kernels.tables import Tables
 from fasthop_kernels.tiles import Tile
 
@@ -94,8 +94,6 @@ def step(method: Method, tables: Tables, weights: Any, drive_weights: Any, tile:
         return
     _first_stage(tile.y, tile.k, tile.z, tile.total, h * method.ahead[0], method.weight[0])
     for stage in range(1, last + 1):
-        if stopped(tile.stop):
-            return
         residual(tables, weights, tile, tile.z, lanes)
         velocity(tables, weights, drive_weights, tile, tile.z, lanes)
         if stage < last:

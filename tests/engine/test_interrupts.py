@@ -27,6 +27,7 @@ from fasthop.states.enumeration import all_exact_states, exact_states
 RNG = np.random.default_rng(1)
 TURN = [[2.0, 3.0], [-3.0, 2.0]]
 ORBIT = fh.Memory(TURN)
+AT = Equations(ORBIT, np.zeros((2, 2)))
 MATRIX = RNG.standard_normal((400, 400)) / 20
 SIGNS = np.where(RNG.standard_normal((60, 30)) < 0, -1.0, 1.0)
 
@@ -35,8 +36,7 @@ def settle(memory, count=1):
     return fh.settle(memory, starts if memory.count else starts[0], t_max=1e18, dt=0.01)
 
 def adjoints():
-    at = Equations(ORBIT, np.zeros((2, 2)))
-    at.run(at.problem(np.ones((2, 2))), at.adjoints(), 1)
+    AT.run(AT.problem(np.ones((2, 2)), 1), AT.adjoints(), 1)
 
 def supports(n):
     return RNG.standard_normal((2, n, n)), np.ones((2, n))
@@ -61,7 +61,6 @@ CALLS = {
     "eigenvalues": lambda: spectra.exact(np.broadcast_to(MATRIX, (10**6, 400, 400)), False),
     "aside": lambda: runtime.aside(lambda: runtime.on_threads(2, lambda *_: settle(ORBIT))),
 }
-threading.stack_size(2**23)
 
 class Watched(ThreadPoolExecutor):
     def __init__(self):
