@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import importlib
 import os
@@ -141,7 +142,8 @@ def on_queue(pieces: int, kernel: Callable[..., None], *arguments: Any) -> None:
 
 def aside(function: Callable[..., Result], *arguments: Any) -> Result:
     """Call a function that takes long on another thread: Ctrl-C reaches the main thread at once."""
-    return on_threads(1, lambda worker, stop: function(*arguments))[0]
+    here = contextvars.copy_context()  # as numpy.errstate is
+    return on_threads(1, lambda worker, stop: here.run(function, *arguments))[0]
 
 
 @functools.cache

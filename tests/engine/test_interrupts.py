@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 
+import numba
 import numpy as np
 import pytest
 
@@ -27,7 +28,7 @@ from fasthop.states.enumeration import all_exact_states, exact_states
 RNG = np.random.default_rng(1)
 TURN = [[2.0, 3.0], [-3.0, 2.0]]
 ORBIT = fh.Memory(TURN)
-AT = Equations(ORBIT, np.zeros((2, 2)))
+AT = Equations(fh.Memory([[0.0, 1.0], [-1.0, 0.0]]), np.zeros((2, 2)))  # a goes round for ever
 MATRIX = RNG.standard_normal((400, 400)) / 20
 SIGNS = np.where(RNG.standard_normal((60, 30)) < 0, -1.0, 1.0)
 
@@ -134,6 +135,17 @@ def test_other_threads_than_the_main_one_stay_where_they_are():
     other.join()
     assert found == [[True]]
     assert runtime.on_threads(3, lambda worker, stop: (worker, int(stop[0]))) == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_aside_is_as_here():
+    """With the caller's number of threads and way to meet errors of arithmetic."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        with np.errstate(divide="raise"):
+            assert runtime.aside(lambda x: (numba.get_num_threads(), np.geterr()["divide"], x), 5) == (1, "raise", 5)
+    finally:
+        numba.set_num_threads(before)
 
 
 def test_a_failure_is_raised_when_all_have_ended():
