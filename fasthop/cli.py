@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 done, 1 failed, 2 wrong usage, spec or folder, 130 interrupted."""
+"""The command line. Exit codes: 0 done, 1 failed, 2 wrong usage, spec or folder, 128 + the signal that ended it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from fasthop import __version__
+from fasthop import __version__, signals
 from fasthop.sweep.errors import ClusterError, FolderError, SpecError, TableError
 from fasthop.sweep.terminal import Remarks, printable, say, silence
 
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return _say([f"out of memory: {str(error) or 'the system has no more'}{again}"], 1)
     except KeyboardInterrupt:
-        return _say([f"interrupted{again}"], 130)
+        return _say([f"{signals.told()}{again}"], signals.code())
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _say([f"{where}{error.strerror or error}{again}"], 1)
@@ -148,6 +148,7 @@ def _shard(text: str) -> tuple[int, int]:
 def _run(arguments: argparse.Namespace) -> int:
     from fasthop.sweep.progress import json_lines
     from fasthop.sweep.run import outlook, run
+    from fasthop.sweep.spec import load_spec
 
     if arguments.dry_run:
         plan = outlook(arguments.spec, arguments.out, shard=arguments.shard, timed=True)
@@ -169,7 +170,9 @@ def _run(arguments: argparse.Namespace) -> int:
         numba.set_num_threads(arguments.threads)
     progress = json_lines(sys.stderr) if arguments.log_json else True
     where = {"dask": arguments.dask, "dask_security": arguments.dask_security}
-    report = run(arguments.spec, arguments.out, progress, shard=arguments.shard, **where)
+    spec = load_spec(arguments.spec)
+    with signals.finishing():
+        report = run(spec, arguments.out, progress, shard=arguments.shard, **where)
     done = f"{report.rows} rows in {report.chunks} chunks computed, {report.skipped} chunks were there already"
     say(f"{report.out}: {done}; {report.seconds:.1f} s.")
     _say(report.notes, 0)
@@ -211,13 +214,17 @@ def _status(arguments: argparse.Namespace) -> int:
 def _merge(arguments: argparse.Namespace) -> int:
     from fasthop.sweep.merge import merge
 
-    return _merged(merge(arguments.folders, arguments.out))
+    with signals.finishing():
+        report = merge(arguments.folders, arguments.out)
+    return _merged(report)
 
 
 def _compact(arguments: argparse.Namespace) -> int:
     from fasthop.sweep.merge import compact
 
-    return _merged(compact(arguments.folder))
+    with signals.finishing():
+        report = compact(arguments.folder)
+    return _merged(report)
 
 
 def _merged(report: MergeReport) -> int:
@@ -247,7 +254,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from fasthop.demo import main as demo
 
-    demo(arguments.out)
+    with signals.finishing():
+        demo(arguments.out)
     return 0
 
 
@@ -270,7 +278,9 @@ def _read(arguments: argparse.Namespace) -> int:
 def _plot(arguments: argparse.Namespace) -> int:
     from fasthop.sweep.summary import plot
 
-    say(str(plot(arguments.folder)))
+    with signals.finishing():
+        picture = plot(arguments.folder)
+    say(str(picture))
     return 0
 
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fasthop import checks
+from fasthop import checks, fill
 from fasthop.ensemble import KINDS, settle
 from fasthop.memory import Memory
-from fasthop.runtime import all_threads, one_blas_thread
+from fasthop.runtime import aside, on_threads, one_blas_thread, workers_for
 from fasthop.statistics import over_realisations
 from fasthop_kernels import goe as kernels
-from fasthop_kernels import random, variates
+from fasthop_kernels import random
 from fasthop_kernels.lanes import lane_line
 
 #: Means of the Tracy–Widom law TW1 and of the larger of two independent numbers of that law (`tracy_widom`).
@@ -153,24 +153,18 @@ def edge(n: int, draws: int, *, seed: int, rows: int, lanes: int | None = None) 
     `lanes`, the matrices in a tile, is not seen in the results.
     """
     smallest, largest = np.empty(draws), np.empty(draws)
-    with all_threads() as workers:
-        line = lane_line(np.float64)
-        # No wider than what gives every thread a tile.
-        width = lanes or min(kernels.most_lanes(rows), -(-draws // (workers * line)) * line)
-        floats, words = kernels.workspace(rows, min(workers, -(-draws // width)), width)
+    line, start, taken = lane_line(np.float64), kernels.bracket(n), np.zeros(1, np.int64)
+    # No wider than what gives every thread a tile.
+    width = lanes or min(kernels.most_lanes(rows), -(-draws // (workers_for(draws) * line)) * line)
+    workers = workers_for(-(-draws // width))
+    floats, words = kernels.workspace(rows, workers, width)
+
+    def work(worker: int, stop: np.ndarray) -> None:
         kernels.extremes(
-            np.uint64(seed),
-            0,
-            n,
-            rows,
-            width,
-            kernels.bracket(n),
-            floats,
-            words,
-            np.zeros(1, np.int64),
-            smallest,
-            largest,
+            worker, np.uint64(seed), 0, n, rows, width, start, floats, words, taken, smallest, largest, stop
         )
+
+    on_threads(workers, work)
     return smallest, largest
 
 
@@ -541,15 +535,13 @@ def _compared(part: np.ndarray, whole: np.ndarray, n: int, k: int) -> dict[str, 
 def _normals(seed: int, tag: int, realisations: Iterable[int], count: int, n: int) -> np.ndarray:
     ids = np.array(list(realisations), np.int64)
     out = np.empty((ids.size, count, n))
-    with all_threads():
-        variates.normals(np.uint64(seed), tag, ids, 0, out)
+    fill.normals(seed, tag, ids, 0, out)
     return out
 
 
 def _dense(seed: int, first: int, count: int, n: int, scale: float) -> np.ndarray:
     out = np.empty((count, n, n))
-    with all_threads():
-        kernels.dense(np.uint64(seed), first, float(scale), out)
+    fill.dense(seed, first, float(scale), out)
     return out
 
 
@@ -562,7 +554,7 @@ def _batches(seed: int, n: int, count: int) -> Iterator[tuple[int, np.ndarray]]:
 
 def _ends(matrices: np.ndarray) -> np.ndarray:
     """Smallest and largest eigenvalue of symmetric matrices, shape (…, 2); to be called with one BLAS thread."""
-    return np.asarray(np.linalg.eigvalsh(matrices)[..., [0, -1]])
+    return np.asarray(aside(np.linalg.eigvalsh, matrices)[..., [0, -1]])
 
 
 def _removed(matrices: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from fasthop import fill
 from fasthop.activations import Tanh
 from fasthop.ensemble import settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.learning import pseudo_inverse
 from fasthop.memory import Memory
 from fasthop.patterns import digit_images, digit_ink
-from fasthop.runtime import all_threads
 from fasthop.statistics import over_realisations
 from fasthop.training.fit import Fit, fit, layer_of, respond
 from fasthop.training.optimisers import Adam
@@ -70,8 +70,7 @@ def split(kind: str, seed: int, realisation: int) -> np.ndarray:
         asked[LEARNED:] = True
         return asked
     keys = np.empty((1, 1, len(digits)))
-    with all_threads():
-        random.uniforms(np.uint64(seed), random.SHUFFLE, np.array([realisation]), 1, keys)
+    fill.uniforms(seed, random.SHUFFLE, np.array([realisation]), 1, keys)
     order = np.argsort(keys[0, 0], kind="stable")
     # Every digit gives its share, rounded down; the first that are left in the order fill up.
     for digit in range(10):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from fasthop.runtime import aside
 from fasthop.sweep.agenda import Result
 from fasthop.sweep.columns import make_table, table_schema
 from fasthop.sweep.plan import Chunk
@@ -40,7 +41,7 @@ def attempt(rows: Callable[..., Columns], task: Mapping[str, Any], realisations:
     The rows of a realisation do not depend on which others are computed with it; see `Experiment`.
     """
     try:
-        return Attempt([(list(realisations), rows(task, realisations, seed))], {})
+        return Attempt([(list(realisations), aside(rows, task, realisations, seed))], {})
     except _OF_THE_MACHINE:
         raise
     except Exception as error:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 import pyarrow as pa
 
+from fasthop.runtime import aside
 from fasthop.sweep import progress as watches
 from fasthop.sweep.agenda import Agenda, Result
 from fasthop.sweep.attempt import Attempt, Compute, as_result, attempt
@@ -255,7 +256,7 @@ def table(spec: Source, registry: Registry | None = None) -> pd.DataFrame:
     agenda = Agenda(checked, plan_tasks(checked), {})
     tables = []
     for chunk in agenda:
-        columns = checked.experiment.rows(chunk.task.parameters, chunk.realisations, checked.seed)
+        columns = aside(checked.experiment.rows, chunk.task.parameters, chunk.realisations, checked.seed)
         result = as_result(checked, chunk, Attempt([(list(chunk.realisations), columns)], {}), 0.0, machine())
         tables += [counted.table for counted in agenda.take(result)]
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()

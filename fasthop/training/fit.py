@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fasthop import checks
+from fasthop import checks, fill
 from fasthop.ensemble import Ends, default_step, settle
 from fasthop.equilibrium.adjoints import SOLVED, SOLVERS, solve
 from fasthop.equilibrium.clamping import clamp
@@ -25,7 +25,6 @@ from fasthop.fields import spans
 from fasthop.files import read_file, replace_file
 from fasthop.memory import Memory
 from fasthop.npy import arrays_of
-from fasthop.runtime import all_threads
 from fasthop.scope import refuse
 from fasthop.spectra import norm
 from fasthop.training.losses import LOSSES
@@ -236,8 +235,7 @@ def _train_once(
 def _order(seed: int, epoch: int, count: int) -> np.ndarray:
     """Return the order of the samples in an epoch."""
     keys = np.empty((1, 1, count))
-    with all_threads():
-        random.uniforms(np.uint64(seed), random.SHUFFLE, np.array([epoch]), 0, keys)
+    fill.uniforms(seed, random.SHUFFLE, np.array([epoch]), 0, keys)
     return np.argsort(keys[0, 0], kind="stable")
 
 
