@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 done, 1 failed, 2 wrong usage, spec or folder, 130 interrupted."""
+"""The command line. Exit codes: 0 done, 1 failed, 2 wrong usage, spec or folder, 128 + the signal that ended it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from fasthop import __version__
+from fasthop import __version__, signals
 from fasthop.sweep.errors import ClusterError, FolderError, SpecError, TableError
 from fasthop.sweep.terminal import Remarks, printable, say, silence
 
@@ -40,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--threads", metavar="N", type=int, help="threads of the kernels; all cores by default")
     command.add_argument("--shard", metavar="I/N", type=_shard, help="compute the I-th of N parts; see merge")
     command.add_argument("--dask", metavar="ADDRESS", help="compute on the workers of this dask scheduler, or its file")
+    command.add_argument(
+        "--dask-security", metavar="FILE", help="for a tls:// scheduler: TOML with tls_ca_file, tls_client_cert, …"
+    )
     command.add_argument("--log-json", action="store_true", help="progress as lines of JSON on stderr")
     command.add_argument(
         "--dry-run", action="store_true", help="say what would be done and how long it would take, and create nothing"
@@ -114,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return _say([f"out of memory: {str(error) or 'the system has no more'}{again}"], 1)
     except KeyboardInterrupt:
-        return _say([f"interrupted{again}"], 130)
+        return _say([f"{signals.told()}{again}"], signals.code())
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _say([f"{where}{error.strerror or error}{again}"], 1)
@@ -145,6 +148,7 @@ def _shard(text: str) -> tuple[int, int]:
 def _run(arguments: argparse.Namespace) -> int:
     from fasthop.sweep.progress import json_lines
     from fasthop.sweep.run import outlook, run
+    from fasthop.sweep.spec import load_spec
 
     if arguments.dry_run:
         plan = outlook(arguments.spec, arguments.out, shard=arguments.shard, timed=True)
@@ -165,7 +169,10 @@ def _run(arguments: argparse.Namespace) -> int:
             return _say([f"--threads must be a whole number from 1 to {most}; got {arguments.threads}."], 2)
         numba.set_num_threads(arguments.threads)
     progress = json_lines(sys.stderr) if arguments.log_json else True
-    report = run(arguments.spec, arguments.out, progress, shard=arguments.shard, dask=arguments.dask)
+    where = {"dask": arguments.dask, "dask_security": arguments.dask_security}
+    spec = load_spec(arguments.spec)
+    with signals.finishing():
+        report = run(spec, arguments.out, progress, shard=arguments.shard, **where)
     done = f"{report.rows} rows in {report.chunks} chunks computed, {report.skipped} chunks were there already"
     say(f"{report.out}: {done}; {report.seconds:.1f} s.")
     _say(report.notes, 0)
@@ -207,13 +214,17 @@ def _status(arguments: argparse.Namespace) -> int:
 def _merge(arguments: argparse.Namespace) -> int:
     from fasthop.sweep.merge import merge
 
-    return _merged(merge(arguments.folders, arguments.out))
+    with signals.finishing():
+        report = merge(arguments.folders, arguments.out)
+    return _merged(report)
 
 
 def _compact(arguments: argparse.Namespace) -> int:
     from fasthop.sweep.merge import compact
 
-    return _merged(compact(arguments.folder))
+    with signals.finishing():
+        report = compact(arguments.folder)
+    return _merged(report)
 
 
 def _merged(report: MergeReport) -> int:
@@ -243,7 +254,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from fasthop.demo import main as demo
 
-    demo(arguments.out)
+    with signals.finishing():
+        demo(arguments.out)
     return 0
 
 
@@ -266,7 +278,9 @@ def _read(arguments: argparse.Namespace) -> int:
 def _plot(arguments: argparse.Namespace) -> int:
     from fasthop.sweep.summary import plot
 
-    say(str(plot(arguments.folder)))
+    with signals.finishing():
+        picture = plot(arguments.folder)
+    say(str(picture))
     return 0
 
 

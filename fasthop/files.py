@@ -21,16 +21,42 @@ def shipped(name: str) -> Path:
     raise FileNotFoundError(f"{name} is missing from this installation of fasthop.")
 
 
-def read_file(path: Path) -> bytes:
-    """Return the content of a plain file; anything else, such as a pipe that nobody writes to, is an OSError."""
-    handle = os.open(path, os.O_RDONLY | _flag("O_NONBLOCK") | _flag("O_BINARY"))
+#: Bytes of a file that is read whole, at most: weights of 32 768 neurons. A file may say that it has any number.
+MOST_BYTES = 2**33
+
+
+def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
+    """Return the content of a plain file of at most so many bytes; anything else is an OSError, and none waits.
+
+    This is how fasthop reads any file that it did not bring along: a pipe that nobody writes to, a device without an
+    end and a file larger than the memory are refused with their names and a reason.
+    """
+
+    def refusal(number: int, reason: str) -> OSError:
+        return OSError(number, reason, str(path))
+
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "not a plain file", str(path))
+        handle = os.open(path, os.O_RDONLY | _flag("O_NONBLOCK") | _flag("O_BINARY"))
+    except ValueError:
+        raise refusal(errno.EINVAL, "no file can have this name") from None
+    except OSError as error:
+        raise refusal(errno.EINVAL, _NOT_PLAIN) if error.errno == errno.ENXIO else error from None  # a socket
+    try:
+        there = os.fstat(handle)
+        if not stat.S_ISREG(there.st_mode):
+            raise refusal(errno.EINVAL, _NOT_PLAIN)
+        if there.st_size > most:
+            raise refusal(errno.EFBIG, f"larger than {most} bytes, the most that is read")
         with open(handle, "rb", closefd=False) as file:
-            return file.read()
+            content = file.read(there.st_size)
+            if len(content) != there.st_size or file.read(1):  # as what the system makes up while it is read, too
+                raise refusal(errno.EIO, "its size is not what the disk says, or changed while it was read")
+        return content
     finally:
         os.close(handle)
+
+
+_NOT_PLAIN = "not a plain file"
 
 
 def replace_file(path: Path, content: bytes | memoryview, partial: Path | None = None) -> None:

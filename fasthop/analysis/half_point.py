@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special
 
-from fasthop import checks
+from fasthop import checks, fill
 from fasthop.experiments.capacity import PARAMETERS
-from fasthop.runtime import all_threads
 from fasthop_kernels.mathematics import random
 
 #: Places count from the last whose rate is above the first number to the first whose rate is below the second. Where
@@ -111,9 +110,8 @@ def curves(
 def resampled(realisations: int, draws: int, seed: int) -> np.ndarray:
     """Return which realisations each of `draws` bootstrap samples has, shape (draws, realisations)."""
     uniform = np.empty((1, draws, realisations))
-    with all_threads():
-        # The tag's other numbers draw starts of basins; nothing here starts anything.
-        random.uniforms(np.uint64(seed), random.START, np.array([0]), 0, uniform)
+    # The tag's other numbers draw starts of basins; nothing here starts anything.
+    fill.uniforms(seed, random.START, np.array([0]), 0, uniform)
     return np.asarray((uniform[0] * realisations).astype(np.int64))
 
 

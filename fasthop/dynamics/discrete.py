@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from fasthop.runtime import all_threads, one_blas_thread
+from fasthop.runtime import on_queue, one_blas_thread
 from fasthop_kernels import discrete
 
 #: Numbers that are held at once beside cues and patterns: 2²³ float64 are 64 MiB.
@@ -58,8 +58,8 @@ class Signs(NamedTuple):
         """
         state, done = np.sign(cues).astype(np.int64), np.empty(len(cues), bool)
         columns = np.ascontiguousarray(self.W.T)
-        with all_threads():
-            discrete.settle_signs(columns, self.b, self._silence, _MOST, state, np.empty(state.shape), done)
+        fields = np.empty(state.shape)
+        on_queue(len(state), discrete.settle_signs, columns, self.b, self._silence, _MOST, state, fields, done)
         return state.astype(np.float64), done
 
 
@@ -113,8 +113,8 @@ class Energy(NamedTuple):
         for first in range(0, len(cues), rows):
             part = slice(first, first + rows)
             overlaps = np.empty((len(state[part]), len(self.patterns)), np.int64)
-            with all_threads():
-                discrete.settle_energies(signs, gain, bias, _MOST, state[part], overlaps, done[part])
+            mine = state[part], overlaps, done[part]
+            on_queue(len(overlaps), discrete.settle_energies, signs, gain, bias, _MOST, *mine)
         return state.astype(np.float64), done
 
 

@@ -411,8 +411,9 @@ def integrate(
     workers = workers_for(int((-(-shares // lane_line(kind))).sum()))
     floats, integers = workspace(tables, workers)
 
-    def work(worker: int) -> int:
-        return int(kernels.work(worker, tables, scheme, limits, flat, first, taken, widest, floats, integers, ends))
+    def work(worker: int, stop: np.ndarray) -> int:
+        mine = floats, integers, ends, stop
+        return int(kernels.work(worker, tables, scheme, limits, flat, first, taken, widest, *mine))
 
     paid = on_threads(workers, work)
     shape = starts.shape[:-1]

@@ -46,7 +46,9 @@ def residuals(memory: Memory, array: np.ndarray) -> tuple[np.ndarray, np.ndarray
     out, arguments = np.empty_like(flat), np.empty_like(flat)
     tables, owner, workers = memory.tables, owners(memory, array.shape), tile_workers(flat)
     floats, _ = workspace(tables, workers)
-    on_threads(workers, lambda worker: kernels.residuals(worker, tables, flat, owner, floats, out, arguments))
+    on_threads(
+        workers, lambda worker, stop: kernels.residuals(worker, tables, flat, owner, floats, out, arguments, stop)
+    )
     return out.reshape(array.shape), arguments.reshape(array.shape)
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from fasthop import checks
-from fasthop.runtime import all_threads
+from fasthop import checks, fill
 from fasthop.storage.patterns import MOST_ITEMS
-from fasthop_kernels.mathematics import random, variates
+from fasthop_kernels.mathematics import random
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +34,7 @@ class Uniform:
     def draw(self, count: int, neurons: int, *, seed: int = 0, realisation: int = 0, first: int = 0) -> np.ndarray:
         """Return `count` starts from number `first` on, shape (count, neurons); nested in both."""
         out, number = _room(count, neurons, first)
-        with all_threads():
-            random.uniforms(_seed(seed), random.START, np.array([realisation]), number, out)
+        fill.uniforms(checks.seed("seed", seed), random.START, np.array([realisation]), number, out)
         return np.asarray(self.low + (self.high - self.low) * out[0])
 
 
@@ -93,10 +91,6 @@ class Normal:
 MEASURES = (Uniform, Ball, Normal)
 
 
-def _seed(seed: int) -> np.uint64:
-    return np.uint64(checks.seed("seed", seed))
-
-
 def _room(count: int, width: int, first: int) -> tuple[np.ndarray, int]:
     """Return room for the numbers of `count` starts, and the number of the first."""
     out = np.empty((1, checks.whole("count", count, least=1), width))
@@ -105,8 +99,7 @@ def _room(count: int, width: int, first: int) -> tuple[np.ndarray, int]:
 
 def _normals(count: int, width: int, seed: int, realisation: int, first: int) -> np.ndarray:
     out, number = _room(count, width, first)
-    with all_threads():
-        variates.normals(_seed(seed), random.START, np.array([realisation]), number, out)
+    fill.normals(checks.seed("seed", seed), random.START, np.array([realisation]), number, out)
     return np.asarray(out[0])
 
 

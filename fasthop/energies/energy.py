@@ -78,7 +78,7 @@ def _kernel_energy(memory: Memory, array: np.ndarray, which: int) -> np.ndarray:
     out = np.empty(len(flat), memory.dtype)
     tables, owner, workers = memory.tables, owners(memory, array.shape), tile_workers(flat)
     floats, _ = workspace(tables, workers)
-    on_threads(workers, lambda worker: kernels.energies(worker, tables, flat, owner, which, floats, out))
+    on_threads(workers, lambda worker, stop: kernels.energies(worker, tables, flat, owner, which, floats, out, stop))
     return out
 
 

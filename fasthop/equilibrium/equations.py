@@ -119,7 +119,9 @@ class Equations:
         )
         floats = _buffers(tables, kernels.kept_vectors(plan.kind, plan.dimensions), lanes, workers)
         lengths = np.zeros((workers, lanes), np.int64)
-        on_threads(workers, lambda worker: kernels.work(worker, tables, plan, problem, floats, lengths, found))
+        on_threads(
+            workers, lambda worker, stop: kernels.work(worker, tables, plan, problem, floats, lengths, found, stop)
+        )
         return found
 
     # --- J as a matrix ----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,9 @@ from scipy.linalg import lapack
 
 from fasthop.runtime import on_threads, one_blas_thread, workers_for
 from fasthop_kernels.linear import hessenberg as kernels
+
+#: Numbers, cubed: of matrices that LAPACK takes before a thread looks whether to stop.
+_AT_ONCE = 2**22
 
 
 class Spectrum(NamedTuple):
@@ -50,10 +54,19 @@ class Spectrum(NamedTuple):
 def _eigenvalues(matrices: np.ndarray, symmetric: bool) -> np.ndarray:
     """Return the eigenvalues of matrices, shape (B, m, m), on all threads: LAPACK runs without Python's lock."""
     find, workers = np.linalg.eigvalsh if symmetric else np.linalg.eigvals, workers_for(len(matrices))
-    parts = np.array_split(matrices, workers)
+    kind = np.float64 if symmetric else np.complex128  # whatever the batch, which may be all real
+    values = np.empty(matrices.shape[:2], kind)
+    some = max(1, _AT_ONCE // max(1, matrices.shape[1]) ** 3)
+
+    def work(worker: int, stop: np.ndarray) -> None:
+        for at in range(worker * some, len(matrices), workers * some):
+            if stop[0]:
+                return
+            values[at : at + some] = find(matrices[at : at + some])
+
     with one_blas_thread():
-        values = np.concatenate(on_threads(workers, lambda worker: find(parts[worker])))
-    return values if symmetric else values.astype(np.complex128)  # whatever the batch, which may be all real
+        on_threads(workers, work)
+    return values
 
 
 def exact(matrices: np.ndarray, symmetric: bool) -> Spectrum:
@@ -72,8 +85,8 @@ def are_below(matrices: np.ndarray, upper: np.ndarray) -> np.ndarray:
     """Say of symmetric matrices whether all eigenvalues are below `upper`, shape (B,): Cholesky proves it."""
     workers, one = workers_for(len(matrices)), np.eye(matrices.shape[1])
 
-    def work(worker: int) -> list[bool]:
-        rows = range(worker, len(matrices), workers)
+    def work(worker: int, stop: np.ndarray) -> list[bool]:
+        rows = itertools.takewhile(lambda _: not stop[0], range(worker, len(matrices), workers))
         return [bool(lapack.dpotrf(upper[row] * one - matrices[row], lower=1)[1] == 0) for row in rows]
 
     with one_blas_thread():
@@ -116,7 +129,7 @@ def _of_hessenberg(matrices: np.ndarray) -> np.ndarray:
     floats = np.empty((workers, kernels.room_size(size), lanes))
     whole, queue = np.zeros((workers, 3, lanes), np.int64), np.zeros(1, np.int64)
     parts = np.empty((count, size, 2))
-    on_threads(workers, lambda worker: kernels.eigenvalues(matrices, queue, worker, floats, whole, parts))
+    on_threads(workers, lambda worker, stop: kernels.eigenvalues(matrices, queue, worker, floats, whole, parts, stop))
     values = parts.view(np.complex128)[..., 0]
     lost = np.isnan(parts).any(axis=(1, 2))
     if lost.any():
@@ -129,5 +142,5 @@ def _last_entries(matrices: np.ndarray, values: np.ndarray) -> np.ndarray:
     count, size = matrices.shape[:2]
     workers, theta, last = workers_for(count), values.astype(np.complex128), np.empty(count)
     room = np.empty((workers, size + 3, size), np.complex128)
-    on_threads(workers, lambda worker: kernels.last_entries(matrices, theta, worker, workers, room, last))
+    on_threads(workers, lambda worker, stop: kernels.last_entries(matrices, theta, worker, workers, room, last, stop))
     return last

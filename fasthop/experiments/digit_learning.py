@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from fasthop import fill
 from fasthop.dynamics.ensemble import settle
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.model.activations import Tanh
 from fasthop.model.memory import Memory
 from fasthop.model.weights import Blocks
-from fasthop.runtime import all_threads
 from fasthop.statistics import over_realisations
 from fasthop.storage.patterns import digit_images, digit_ink
 from fasthop.storage.rules import pseudo_inverse
@@ -70,8 +70,7 @@ def split(kind: str, seed: int, realisation: int) -> np.ndarray:
         asked[LEARNED:] = True
         return asked
     keys = np.empty((1, 1, len(digits)))
-    with all_threads():
-        random.uniforms(np.uint64(seed), random.SHUFFLE, np.array([realisation]), 1, keys)
+    fill.uniforms(seed, random.SHUFFLE, np.array([realisation]), 1, keys)
     order = np.argsort(keys[0, 0], kind="stable")
     # Every digit gives its share, rounded down; the first that are left in the order fill up.
     for digit in range(10):

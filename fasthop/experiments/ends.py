@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from fasthop import fill
 from fasthop.dynamics.ensemble import KINDS, METHODS, faithful_step, settle
 from fasthop.energies.energy import energy, natural_energy
 from fasthop.energies.lyapunov import why_not_lyapunov
 from fasthop.experiments import stored
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import MIXED, MIXTURE_OVERLAP, classify, direction_of, overlap_of, overlaps_of
-from fasthop.runtime import all_threads
 from fasthop.states.attractors import identify
 from fasthop.states.dead import dead_neurons
 from fasthop.states.newton import polish
@@ -151,8 +151,7 @@ def _starts(task: Task, xi: np.ndarray, numbers: range, realisations: Sequence[i
     if task["start"] == "cues":
         return stored.draw_cues(task, xi, numbers, realisations, seed)
     out = np.empty((len(realisations), numbers.stop, xi.shape[2]))
-    with all_threads():
-        random.signs(np.uint64(seed), random.START, np.array(realisations, np.int64), 0.5, out)
+    fill.signs(seed, random.START, np.array(realisations, np.int64), 0, 0.5, out)
     return out[:, numbers.start :]
 
 

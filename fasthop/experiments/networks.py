@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fasthop.runtime import all_threads, one_blas_thread
-from fasthop_kernels import goe
-from fasthop_kernels.mathematics import random, variates
+from fasthop import fill
+from fasthop.runtime import one_blas_thread
+from fasthop_kernels.mathematics import random
 
 
 def goe_networks(
@@ -38,10 +38,9 @@ def goe_networks(
     b : float64 array, shape (R, N)
     """
     W, b = np.empty((len(realisations), neurons, neurons)), np.empty((len(realisations), 1, neurons))
-    with all_threads():
-        for place, realisation in enumerate(realisations):
-            goe.dense(np.uint64(seed), realisation, 1.0, W[place : place + 1])
-        variates.normals(np.uint64(seed), random.BIAS, np.array(realisations, np.int64), 0, b)
+    for place, realisation in enumerate(realisations):
+        fill.dense(seed, realisation, 1.0, W[place : place + 1])
+    fill.normals(seed, random.BIAS, np.array(realisations, np.int64), 0, b)
     W += mean
     with one_blas_thread():
         W *= (radius / np.abs(np.linalg.eigvalsh(W)).max(axis=1))[:, None, None]
@@ -56,8 +55,7 @@ def random_graphs(vertices: int, probability: float, *, seed: int, realisations:
     """
     rows, columns = np.tril_indices(vertices, -1)  # row by row: the pairs in their order
     drawn = np.empty((len(realisations), 1, rows.size))
-    with all_threads():
-        random.uniforms(np.uint64(seed), random.PAIR, np.array(realisations, np.int64), 0, drawn)
+    fill.uniforms(seed, random.PAIR, np.array(realisations, np.int64), 0, drawn)
     graphs = np.zeros((len(realisations), vertices, vertices), bool)
     graphs[:, rows, columns] = drawn[:, 0] < probability
     return graphs | np.swapaxes(graphs, 1, 2)

@@ -8,15 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fasthop import checks
+from fasthop import checks, fill
 from fasthop.dynamics.ensemble import KINDS, Ends, default_step, default_tolerance, least_tolerance, settle_unequal
 from fasthop.dynamics.evaluate import relative, residuals
 from fasthop.geometry.exits import first_exits
 from fasthop.model.memory import Memory
 from fasthop.model.scope import refuse
-from fasthop.runtime import all_threads
 from fasthop.states.attractors import allowed, are_at, onto_steady, without_drive
-from fasthop_kernels.mathematics import random, variates
+from fasthop_kernels.mathematics import random
 
 #: Share of `default_step` that rays are first followed with.
 FINER = 0.5
@@ -209,8 +208,7 @@ def random_directions(
     out = np.empty((len(realisations), count, neurons))
     if count:
         ids = np.array(realisations, np.int64)
-        with all_threads():
-            variates.normals(np.uint64(checks.seed("seed", seed)), random.RAY, ids, number * MOST_RAYS, out)
+        fill.normals(checks.seed("seed", seed), random.RAY, ids, number * MOST_RAYS, out)
     rows = out.reshape(-1, neurons)
     return np.asarray(rows / np.sqrt((rows * rows).sum(axis=1, keepdims=True)))
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from fasthop import checks
-from fasthop.runtime import all_threads, one_blas_thread
+from fasthop import checks, fill
+from fasthop.runtime import one_blas_thread
 from fasthop_kernels.dynamics.products import DIAGONAL, LOW_RANK, PLAIN, TRANSPOSED
 from fasthop_kernels.mathematics import random
 
@@ -235,8 +235,7 @@ class Blocks(Weights):
         blocks = {}
         for index, (i, j) in enumerate(forward + backward):
             entries = np.empty((1, sizes[i], sizes[j]))
-            with all_threads():
-                random.uniforms(np.uint64(checks.seed("seed", seed)), random.BLOCK, np.array([index]), 0, entries)
+            fill.uniforms(checks.seed("seed", seed), random.BLOCK, np.array([index]), 0, entries)
             blocks[i, j] = scale * np.sqrt(12 / (sizes[i] + sizes[j])) * (entries[0] - 0.5)
         return cls(sizes, blocks, tied=tied)
 

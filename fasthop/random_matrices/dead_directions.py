@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fasthop import checks
+from fasthop import checks, fill
 from fasthop.dynamics.ensemble import KINDS, settle
 from fasthop.model.memory import Memory
 from fasthop.random_matrices.goe import (
@@ -21,9 +21,9 @@ from fasthop.random_matrices.goe import (
     expected_norm,
     goe_extremes,
 )
-from fasthop.runtime import all_threads, one_blas_thread
+from fasthop.runtime import one_blas_thread
 from fasthop.statistics import over_realisations
-from fasthop_kernels.mathematics import random, variates
+from fasthop_kernels.mathematics import random
 
 
 def goe_table(ns: Iterable[int], dead_fractions: Iterable[float], draws: int, *, seed: int = 0) -> pd.DataFrame:
@@ -356,8 +356,7 @@ def _compared(part: np.ndarray, whole: np.ndarray, n: int, k: int) -> dict[str, 
 def _normals(seed: int, tag: int, realisations: Iterable[int], count: int, n: int) -> np.ndarray:
     ids = np.array(list(realisations), np.int64)
     out = np.empty((ids.size, count, n))
-    with all_threads():
-        variates.normals(np.uint64(seed), tag, ids, 0, out)
+    fill.normals(seed, tag, ids, 0, out)
     return out
 
 

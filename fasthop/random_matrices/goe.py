@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fasthop import checks
+from fasthop import checks, fill
 from fasthop.results import Result, extent
-from fasthop.runtime import all_threads, one_blas_thread
+from fasthop.runtime import aside, on_threads, one_blas_thread, workers_for
 from fasthop_kernels import goe as kernels
 from fasthop_kernels.machine.lanes import lane_line
 
@@ -155,24 +155,18 @@ def edge(n: int, draws: int, *, seed: int, rows: int, lanes: int | None = None) 
     `lanes`, the matrices in a tile, is not seen in the results.
     """
     smallest, largest = np.empty(draws), np.empty(draws)
-    with all_threads() as workers:
-        line = lane_line(np.float64)
-        # No wider than what gives every thread a tile.
-        width = lanes or min(kernels.most_lanes(rows), -(-draws // (workers * line)) * line)
-        floats, words = kernels.workspace(rows, min(workers, -(-draws // width)), width)
+    line, start, taken = lane_line(np.float64), kernels.bracket(n), np.zeros(1, np.int64)
+    # No wider than what gives every thread a tile.
+    width = lanes or min(kernels.most_lanes(rows), -(-draws // (workers_for(draws) * line)) * line)
+    workers = workers_for(-(-draws // width))
+    floats, words = kernels.workspace(rows, workers, width)
+
+    def work(worker: int, stop: np.ndarray) -> None:
         kernels.extremes(
-            np.uint64(seed),
-            0,
-            n,
-            rows,
-            width,
-            kernels.bracket(n),
-            floats,
-            words,
-            np.zeros(1, np.int64),
-            smallest,
-            largest,
+            worker, np.uint64(seed), 0, n, rows, width, start, floats, words, taken, smallest, largest, stop
         )
+
+    on_threads(workers, work)
     return smallest, largest
 
 
@@ -213,8 +207,7 @@ def expected_norm(n: Any) -> np.ndarray:
 def dense_matrices(seed: int, first: int, count: int, n: int, scale: float) -> np.ndarray:
     """Return the matrices from number `first` on, shape (count, n, n)."""
     out = np.empty((count, n, n))
-    with all_threads():
-        kernels.dense(np.uint64(seed), first, float(scale), out)
+    fill.dense(seed, first, float(scale), out)
     return out
 
 
@@ -227,7 +220,7 @@ def batches(seed: int, n: int, count: int) -> Iterator[tuple[int, np.ndarray]]:
 
 def ends_of_spectra(matrices: np.ndarray) -> np.ndarray:
     """Smallest and largest eigenvalue of symmetric matrices, shape (…, 2); to be called with one BLAS thread."""
-    return np.asarray(np.linalg.eigvalsh(matrices)[..., [0, -1]])
+    return np.asarray(aside(np.linalg.eigvalsh, matrices)[..., [0, -1]])
 
 
 def _dense_extremes(seed: int, n: int, draws: int) -> tuple[np.ndarray, np.ndarray]:

@@ -113,7 +113,7 @@ def count_steady_states(memory: Memory) -> pd.DataFrame:
 def all_exact_states(W: np.ndarray, b: np.ndarray) -> list[Exact]:
     """Return the steady states of K ReLU memories with W of shape (K, N, N) and b of shape (K, N), one to a thread."""
     workers = workers_for(len(W))
-    shares = on_threads(workers, lambda at: [exact_states(W[k], b[k], 1) for k in range(at, len(W), workers)])
+    shares = on_threads(workers, lambda at, _: [exact_states(W[k], b[k], 1) for k in range(at, len(W), workers)])
     return [shares[k % workers][k // workers] for k in range(len(W))]
 
 
@@ -138,13 +138,14 @@ def exact_states(W: np.ndarray, b: np.ndarray, workers: int) -> Exact:
     integers = np.zeros((workers, (n + 5) * kernels.LANES), np.int64)
     floats = np.zeros((workers, (n * n + 2 * n + 2) * kernels.LANES))
     taken = np.zeros(n + 1, np.int64)
-    on_threads(workers, lambda at: kernels.enumerate_supports(at, W, b, table, taken, integers, floats, verdicts))
+    room = integers, floats
+    on_threads(workers, lambda at, stop: kernels.enumerate_supports(at, W, b, table, taken, *room, verdicts, stop))
     verdicts[0] = _of_empty_support(b)
     supports = np.flatnonzero((verdicts == kernels.STEADY) | (verdicts == kernels.ON_EDGE))
     if len(supports) * n > _MOST:
         raise ValueError(f"memory has {len(supports)} steady states, too many to return at once.")
     y, definite = np.empty((len(supports), n)), np.empty(len(supports), np.int8)
-    on_threads(workers, lambda at: kernels.states_of(at, W, b, supports, integers, floats, y, definite))
+    on_threads(workers, lambda at, stop: kernels.states_of(at, W, b, supports, *room, y, definite, stop))
     edge = verdicts[supports] == kernels.ON_EDGE
 
     singular = np.flatnonzero(verdicts == kernels.SINGULAR)

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fasthop import checks
+from fasthop.files import read_file
+from fasthop.npy import array_of
 
 #: Grey, of 0 … 255, from which on a pixel of an image is +1.
 GREY = 128
 
-#: Images that a folder is searched for.
+#: Entries of patterns at most, and pixels of an image: a file of a few bytes may say that it has any number.
+MOST_VALUES = 2**28
+MOST_PIXELS = 2**24
+
+#: Rows of a Parquet file that are read together.
+_BATCH = 1024
+
+#: Images that a folder is searched for, and what may be in them: no other decoder is asked.
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".tif", ".tiff")
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF")
+
+#: Modes of Pillow in which grey is 0 … 255.
+_EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+
+#: What `named` returns: a path, and what was there.
+_NAME = re.compile(r"(.*)#([0-9a-f]{16})", re.ASCII | re.DOTALL)
 
 
 def load_patterns(path: str | Path) -> np.ndarray:
@@ -27,7 +48,7 @@ def load_patterns(path: str | Path) -> np.ndarray:
         A `.npy` file of shape (P, N), or (P, …) for patterns that are images; a `.parquet` file with a row for each
         pattern and a column for each neuron, or one column of lists; or a folder of images of one size, taken in the
         order of their names. Entries must be ±1, 0 and 1, or booleans, of which 0 and False become −1; a pixel is +1
-        where its grey is 128 of 255 or more.
+        where its grey is 128 of 255 or more. An image is one picture without transparent pixels.
 
     Returns
     -------
@@ -40,13 +61,16 @@ def load_patterns(path: str | Path) -> np.ndarray:
         Where there is no such file, it is empty or damaged, patterns have unequal lengths, or an entry is anything
         else.
     """
-    place = Path(path)
-    if place.is_dir():
-        return _from_images(place)
-    readers: dict[str, Callable[[Path], np.ndarray]] = {".npy": _from_npy, ".parquet": _from_parquet}
+    place = _place(path)
+    with _readable(place):
+        if place.is_dir():
+            return _from_images(place)
+    readers: dict[str, Callable[[bytes], np.ndarray]] = {".npy": array_of, ".parquet": _from_parquet}
     if place.suffix not in readers:
         raise ValueError(f"{place} must be a .npy or .parquet file or a folder of images.")
-    values = _read(readers[place.suffix], place)
+    with _readable(place):
+        values = readers[place.suffix](read_file(place))
+        _refuse_many(values.size)
     if values.ndim < 2 or 0 in values.shape:
         raise ValueError(f"{place} must hold patterns, shape (P, N) with P, N ≥ 1; got shape {values.shape}.")
     return _signs(place, values.reshape(len(values), -1))
@@ -68,16 +92,14 @@ def load_weights(path: str | Path) -> np.ndarray:
     ValueError
         Where there is no such file, or it does not hold a square matrix of finite numbers.
     """
-    place = Path(path)
+    place = _place(path)
     if place.suffix != ".npy":
         raise ValueError(f"{place} must be a .npy file.")
-    values = _read(_from_npy, place)
+    with _readable(place):
+        values = array_of(read_file(place))
     if values.ndim != 2 or values.shape[0] != values.shape[1] or 0 in values.shape:
         raise ValueError(f"{place} must hold a square matrix, shape (N, N) with N ≥ 1; got shape {values.shape}.")
-    try:
-        return checks.real_array(str(place), values, np.float64)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+    return checks.real_array(str(place), values, np.float64)
 
 
 def named(path: str) -> str:
@@ -90,14 +112,12 @@ def named(path: str) -> str:
     ValueError
         Where there is no such file, or its content is no longer that of the name.
     """
-    place, mark, digest = path.rpartition("#")
-    place = place if mark else path
-    try:
-        now = _digest(Path(place))
-    except OSError as error:
-        raise ValueError(f"{place} cannot be read: {error.strerror}.") from None
-    if mark and digest != now:
-        raise ValueError(f"{place} has changed since: its content was {digest} and is {now}.")
+    match = _NAME.fullmatch(path)
+    place = _place(match[1] if match else path)
+    with _readable(place):
+        now = _digest(place)
+    if match and match[2] != now:
+        raise ValueError(f"{place} has changed since: its content was {match[2]} and is {now}.")
     return f"{place}#{now}"
 
 
@@ -118,49 +138,75 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def _place(path: str | Path) -> Path:
+    if not str(path):
+        raise ValueError("a file or folder must have a name; got an empty text. The current folder is a dot.")
+    return Path(path)
+
+
 def _digest(place: Path) -> str:
-    total = hashlib.sha256()
-    for file in _images(place) if place.is_dir() else [place]:
-        total.update(file.name.encode() if place.is_dir() else b"")
-        total.update(hashlib.sha256(file.read_bytes()).digest())
+    total, folder = hashlib.sha256(), place.is_dir()
+    for file in _images(place) if folder else [place]:
+        total.update(file.name.encode() if folder else b"")
+        total.update(hashlib.sha256(read_file(file)).digest())
     return total.hexdigest()[:16]
 
 
-def _read(reader: Callable[[Path], np.ndarray], place: Path) -> np.ndarray:
+@contextmanager
+def _readable(place: Path) -> Iterator[None]:
+    """Say of a file or folder, in one sentence, why it cannot be read."""
     import pyarrow as pa
 
     try:
-        return reader(place)
+        yield
     except OSError as error:
-        raise ValueError(f"{place} cannot be read: {error.strerror or error}.") from None
-    except (ValueError, EOFError, pa.ArrowException) as error:
-        reason = (str(error).splitlines() or ["it is empty"])[0].rstrip(".")
-        raise ValueError(f"{place} cannot be read: {reason}.") from None
+        where = error.filename or place
+        raise ValueError(f"{where} cannot be read: {_reason(error.strerror or error)}.") from None
+    except MemoryError:
+        raise ValueError(f"{place} cannot be read: it does not fit into the memory.") from None
+    except (ValueError, pa.ArrowException) as error:
+        raise ValueError(f"{place} cannot be read: {_reason(error)}.") from None
 
 
-def _from_npy(place: Path) -> np.ndarray:
-    try:
-        return np.asarray(np.load(place, allow_pickle=False))
-    except ValueError as error:
-        if "Object arrays" in str(error):
-            raise ValueError("it holds Python objects, as rows of unequal length do, and must hold numbers") from None
-        raise
+def _reason(error: Any) -> str:
+    return (str(error).splitlines() or ["it is damaged"])[0].rstrip(".")
 
 
-def _from_parquet(place: Path) -> np.ndarray:
+def _from_parquet(data: bytes) -> np.ndarray:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(place) as file:
-        table = file.read()
-    nulls = [name for name in table.column_names if table[name].null_count]
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        schema = file.schema_arrow
+        of_lists = len(schema) == 1 and _is_list(schema.types[0])
+        for field in schema:
+            kind = field.type.value_type if of_lists else field.type
+            if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+                raise ValueError(f"column {field.name!r} holds {field.type} and must hold real numbers")
+        batches, entries = [], 0
+        for batch in file.iter_batches(_BATCH):  # what the file says of its size, pyarrow would believe, or abort
+            entries += len(batch.column(0).flatten()) if of_lists else batch.num_rows * batch.num_columns
+            _refuse_many(entries)
+            batches.append(batch)
+    table = pa.Table.from_batches(batches, schema)
+    nulls = [name for name, column in zip(table.column_names, table.columns, strict=True) if column.null_count]
     if nulls:
         raise ValueError(f"column {nulls[0]!r} has nulls")
     if not table.num_columns:
         return np.empty((0, 0))
-    columns, kind = [column.to_numpy() for column in table.columns], table.schema.types[0]
-    of_lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return _rows_of(columns[0]) if of_lists and len(columns) == 1 else np.stack(columns, axis=1)
+    columns = [column.to_numpy() for column in table.columns]
+    return _rows_of(columns[0]) if of_lists else np.stack(columns, axis=1)
+
+
+def _refuse_many(entries: int) -> None:
+    if entries > MOST_VALUES:
+        raise ValueError(f"it holds {entries} entries or more, and may hold {MOST_VALUES}")
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _rows_of(lists: np.ndarray) -> np.ndarray:
@@ -177,25 +223,55 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _from_images(folder: Path) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
-
     files, rows, size = _images(folder), [], None
     for file in files:
-        try:
-            with Image.open(file) as image:
-                size = size or image.size
-                if image.size != size:
-                    shapes = [f"{w} × {h}" for w, h in (size, image.size)]
-                    raise ValueError(
-                        f"{folder} must hold images of one size; {files[0].name} has {shapes[0]} pixels, {file.name} "
-                        f"{shapes[1]}."
-                    )
-                rows.append(np.asarray(image.convert("L")).reshape(-1))
-        except (UnidentifiedImageError, OSError):
-            raise ValueError(f"{file} is no image that can be read.") from None
+        grey = _grey(file)
+        size = size or grey.shape
+        if grey.shape != size:
+            shapes = [f"{w} × {h}" for h, w in (size, grey.shape)]
+            raise ValueError(f"{files[0].name} has {shapes[0]} pixels, {file.name} {shapes[1]}, not one size")
+        _refuse_many(grey.size * len(files))
+        rows.append(grey.reshape(-1) >= GREY)
     if not rows:
-        raise ValueError(f"{folder} must hold images, {', '.join(_IMAGES)}; it has none.")
-    return np.where(np.array(rows) >= GREY, 1.0, -1.0)
+        raise ValueError(f"it must hold images, {', '.join(_IMAGES)}, and has none")
+    return np.where(np.array(rows), 1.0, -1.0)
+
+
+def _grey(file: Path) -> np.ndarray:
+    """Return the picture of an image, 0 … 255, uint8 of shape (height, width)."""
+    from PIL import Image
+
+    data = read_file(file)
+    try:
+        # Pillow warns of what is odd, which is taken or refused all the same.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            problem = _problem(image)
+            grey = np.empty((0, 0)) if problem else np.asarray(image.convert("L"))
+    except MemoryError:
+        raise
+    except Image.DecompressionBombError:
+        problem = _TOO_LARGE
+    except Exception:  # a decoder may meet anything in a damaged file
+        problem = "is no image that can be read"
+    if problem:
+        raise ValueError(f"{file.name} {problem}")
+    return grey
+
+
+_TOO_LARGE = f"has more than {MOST_PIXELS} pixels, the most that an image may have"
+
+
+def _problem(image: Any) -> str:
+    """Say what is wrong with an image, of which only the head has been decoded."""
+    if image.width * image.height > MOST_PIXELS:
+        return _TOO_LARGE
+    if getattr(image, "is_animated", False):
+        return "has several pictures, and must have one"
+    if image.mode not in _EIGHT_BITS:
+        return "has more than 8 bits for a colour, and may have 8"
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        return "has transparent pixels, whose grey is unknown: put it on a background"
+    return ""
 
 
 def _signs(place: Path, values: np.ndarray) -> np.ndarray:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fasthop import checks
-from fasthop.files import shipped
-from fasthop.runtime import all_threads
-from fasthop_kernels.mathematics import random, variates
+from fasthop import checks, fill
+from fasthop.files import read_file, shipped
+from fasthop_kernels.mathematics import random
 
 #: Cues and starts of a realisation at most: their number is one word of the random generator's counter.
 MOST_ITEMS = 2**32
@@ -47,8 +47,7 @@ def random_patterns(
     up = (1.0 + checks.real("bias", bias, least=-1, most=1)) / 2
     ids = _realisations(realisations)
     out = np.empty((ids.size, count, neurons))
-    with all_threads():
-        random.signs(np.uint64(checks.seed("seed", seed)), random.PATTERN, ids, up, out)
+    fill.signs(checks.seed("seed", seed), random.PATTERN, ids, 0, up, out)
     return out[0] if realisations is None else out
 
 
@@ -146,8 +145,7 @@ def choose(patterns: Any, count: int, *, seed: int = 0, realisations: Sequence[i
     most = checks.whole("count", count, least=1, most=len(there))
     ids = _realisations(realisations)
     keys = np.empty((ids.size, 1, len(there)))
-    with all_threads():
-        random.uniforms(np.uint64(checks.seed("seed", seed)), random.PATTERN, ids, 0, keys)
+    fill.uniforms(checks.seed("seed", seed), random.PATTERN, ids, 0, keys)
     order = np.argsort(keys[:, 0], axis=1, kind="stable")
     out = np.asarray(there[order[:, :most]])
     return out[0] if realisations is None else out
@@ -183,8 +181,7 @@ def flip(
     xi, ids, numbers = _cue_patterns(patterns, cues, realisations)
     out = np.empty((ids.size, len(numbers), xi.shape[2]))
     which = np.array(numbers) % xi.shape[1]
-    with all_threads():
-        random.flips(np.uint64(checks.seed("seed", seed)), random.CUE, ids, xi, numbers.start, which, p, out)
+    fill.flips(checks.seed("seed", seed), random.CUE, ids, xi, numbers.start, which, p, out)
     return out[0] if realisations is None else out
 
 
@@ -295,7 +292,7 @@ def hide(
 
 def digit_ink() -> tuple[np.ndarray, np.ndarray]:
     """Return the ink of the digits, 0 … 16, uint8 of shape (1797, 64), and which digits they are."""
-    table = pq.read_table(shipped("digits.parquet"))
+    table = pq.read_table(pa.BufferReader(read_file(shipped("digits.parquet"))))
     ink = np.stack([table[name].to_numpy() for name in table.column_names if name.startswith("pixel_")], axis=1)
     return ink, np.array(table["digit"].to_numpy())
 
@@ -329,8 +326,7 @@ def _scaled_entries(
     xi, ids, numbers = _cue_patterns(patterns, cues, realisations)
     k = checks.whole("entries", entries, least=0, most=xi.shape[2])
     keys = np.empty((ids.size, len(numbers), xi.shape[2]))
-    with all_threads():
-        random.uniforms(np.uint64(checks.seed("seed", seed)), random.CUE, ids, numbers.start, keys)
+    fill.uniforms(checks.seed("seed", seed), random.CUE, ids, numbers.start, keys)
     rank = np.argsort(np.argsort(keys, axis=-1, kind="stable"), axis=-1, kind="stable")
     out = np.asarray(np.where(rank < k, factor, 1.0) * xi[:, np.array(numbers) % xi.shape[1]])
     out += 0.0  # what is hidden is 0, not −0
@@ -339,8 +335,7 @@ def _scaled_entries(
 
 def _normals(tag: int, items: range, neurons: int, seed: int, realisations: Sequence[int] | None) -> np.ndarray:
     out = np.empty((len(_ids(realisations)), len(items), neurons))
-    with all_threads():
-        variates.normals(np.uint64(checks.seed("seed", seed)), tag, _realisations(realisations), items.start, out)
+    fill.normals(checks.seed("seed", seed), tag, _realisations(realisations), items.start, out)
     return out
 
 

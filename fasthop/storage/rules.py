@@ -8,7 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from fasthop import checks
-from fasthop.runtime import all_threads, one_blas_thread
+from fasthop.runtime import on_queue, one_blas_thread
 from fasthop_kernels import adatron as kernels
 
 
@@ -192,8 +192,9 @@ def maximal_stability(
     for index in np.ndindex(sets.shape[:-2]):
         xi = np.ascontiguousarray(sets[index])
         own = 0.0 if self_coupling else 1.0 / n
-        with one_blas_thread(), all_threads():
-            kernels.maximise_stability(xi, xi @ xi.T / n, own, share, most, strength, fields, stability)
+        with one_blas_thread():
+            problem = xi, xi @ xi.T / n, own, share, most, strength, fields, stability
+            on_queue(n, kernels.maximise_stability, *problem)
             smallest = fields.min(axis=1)
             strength /= np.where(smallest > 0, smallest, 1.0)[:, None]
             W[index] = (strength * xi.T) @ xi / n

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fasthop import checks
-from fasthop.runtime import all_threads
+from fasthop import checks, fill
 from fasthop_kernels.mathematics import random
 
 
@@ -69,8 +68,7 @@ def _with_uniforms(W: Any, seed: int, realisations: Sequence[int] | None, use: i
         raise ValueError(f"W must have shape {shape}; got {matrix.shape}.")
     n = matrix.shape[-1]
     out = np.empty((ids.size, n, n))
-    with all_threads():
-        random.uniforms(np.uint64(checks.seed("seed", seed)), random.SYNAPSE, ids, use * 2**31, out)
+    fill.uniforms(checks.seed("seed", seed), random.SYNAPSE, ids, use * 2**31, out)
     return matrix, out.reshape(matrix.shape)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from fasthop.runtime import aside
 from fasthop.sweep.columns import make_table, table_schema
 from fasthop.sweep.pending import Result
 from fasthop.sweep.plan import Chunk
@@ -16,6 +17,9 @@ from fasthop.sweep.spec import Spec
 
 #: What an experiment returns for some realisations.
 Columns = Mapping[str, Any]
+
+#: Computes chunks, in any order: `run` asks the agenda for them one by one, and takes each result before the next.
+Compute = Callable[[Spec, Iterable[Chunk]], Iterator[Result]]
 
 #: These are of the machine, not of a realisation: on another one, or later, all may be well.
 _OF_THE_MACHINE = (ImportError, MemoryError, OSError)
@@ -37,7 +41,7 @@ def attempt(rows: Callable[..., Columns], task: Mapping[str, Any], realisations:
     The rows of a realisation do not depend on which others are computed with it; see `Experiment`.
     """
     try:
-        return Attempt([(list(realisations), rows(task, realisations, seed))], {})
+        return Attempt([(list(realisations), aside(rows, task, realisations, seed))], {})
     except _OF_THE_MACHINE:
         raise
     except Exception as error:

@@ -15,6 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import fasthop
+from fasthop.files import read_file
 
 _PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "pandas", "pyarrow")
 
@@ -55,7 +56,7 @@ def kernel_digest() -> str:
 
     sha, folder = hashlib.sha256(), Path(str(fasthop_kernels.__file__)).parent
     for path in sorted(folder.rglob("*.py")):
-        sha.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        sha.update(path.relative_to(folder).as_posix().encode() + b"\0" + read_file(path) + b"\0")
     return sha.hexdigest()[:16]
 
 

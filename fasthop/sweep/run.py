@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 
+from fasthop.runtime import aside
 from fasthop.sweep import progress as watches
-from fasthop.sweep.attempt import Attempt, as_result, attempt
+from fasthop.sweep.attempt import Attempt, Compute, as_result, attempt
+from fasthop.sweep.errors import SpecError
 from fasthop.sweep.index import Held, held, index_files
 from fasthop.sweep.machine import machine
 from fasthop.sweep.pending import Agenda, Result
@@ -24,9 +27,6 @@ from fasthop.sweep.summary import forget, refresh
 
 #: How long a timed outlook goes on timing chunks, beyond the first.
 TIMING_SECONDS = 5.0
-
-#: Computes chunks, in any order: `run` asks the agenda for them one by one, and takes each result before the next.
-Compute = Callable[[Spec, Iterable[Chunk]], Iterator[Result]]
 
 
 class RunReport(NamedTuple):
@@ -93,6 +93,7 @@ def run(
     registry: Registry | None = None,
     shard: tuple[int, int] | None = None,
     dask: str | None = None,
+    dask_security: str | Path | None = None,
 ) -> RunReport:
     """Run a sweep, or go on with it.
 
@@ -113,7 +114,12 @@ def run(
     shard : (int, int), optional
         (i, n): compute the i-th of n parts only, 1 ≤ i ≤ n; `merge` puts them together.
     dask : str, optional
-        Compute on the workers of this scheduler: its address, or the path of its file. Needs `fasthop[dask]`.
+        Compute on the workers of this scheduler: its address, or the path of its file, which ends in .json. Needs
+        `fasthop[dask]`.
+    dask_security : path, optional
+        For a scheduler at tls://: a TOML file with `tls_ca_file`, `tls_client_cert`, `tls_client_key`, the paths of PEM
+        files, relative ones from its own folder, and `require_encryption`, true by default: the fields of
+        `distributed.Security`. Without it dask's own configuration, `distributed.comm.tls`, must name them.
 
     Returns
     -------
@@ -122,11 +128,12 @@ def run(
     Raises
     ------
     SpecError
-        Before anything is created, with everything that is wrong with the spec.
+        Before anything is created, with everything that is wrong with the spec, or with `dask_security`.
     FolderError
         Where `out` holds anything else, cannot be written, or is in use.
     ClusterError
-        Where the scheduler cannot be reached, or its workers cannot be used.
+        Where the scheduler cannot be reached, or its workers cannot be used: before anything is created, but where they
+        are gone later.
     OSError
         Where the disk is full. Finished files are kept; a new run goes on from them.
     """
@@ -134,11 +141,15 @@ def run(
     checked = load_spec(spec, registry)
     experiment, tasks = checked.experiment, plan_tasks(checked)
     part = None if shard is None else checked_shard(*shard)
-    compute = here if dask is None else _on_cluster(dask)
+    if dask is None and dask_security is not None:
+        raise SpecError(["dask_security (--dask-security) is for a scheduler: give dask (--dask), its address, too."])
+    if dask is not None:
+        check_folder(out, checked)  # rather than after a wait for the scheduler
+    workers = contextlib.nullcontext(here) if dask is None else _on_cluster(dask, dask_security)
     watch = progress if callable(progress) else watches.on_terminal() if progress else watches.silence
     facts = {"shard": str(part)} if part else {}
     facts |= {"dask": dask} if dask else {}
-    with open_store(out, checked, tasks, **facts) as store:
+    with workers as compute, open_store(out, checked, tasks, **facts) as store:
         there = _there(out, checked, tasks)
         agenda = Agenda(checked, tasks, there, part)  # what has failed lacks, and is tried again
         store.failed = [one for one in store.failed if not _has(there, one)]
@@ -170,10 +181,12 @@ def here(spec: Spec, chunks: Iterable[Chunk]) -> Iterator[Result]:
         yield as_result(spec, chunk, found, time.perf_counter() - began, this)
 
 
-def _on_cluster(address: str) -> Compute:
+def _on_cluster(address: str, security: str | Path | None) -> contextlib.AbstractContextManager[Compute]:
+    if not address:
+        raise SpecError(["dask (--dask) must be the address of a scheduler, as tcp://head:8786; got an empty text."])
     from fasthop.sweep.cluster import on_cluster
 
-    return on_cluster(address)
+    return on_cluster(address, security)
 
 
 def _there(out: Path, spec: Spec, tasks: list[TaskPlan]) -> dict[str, Held]:
@@ -243,7 +256,7 @@ def table(spec: Source, registry: Registry | None = None) -> pd.DataFrame:
     agenda = Agenda(checked, plan_tasks(checked), {})
     tables = []
     for chunk in agenda:
-        columns = checked.experiment.rows(chunk.task.parameters, chunk.realisations, checked.seed)
+        columns = aside(checked.experiment.rows, chunk.task.parameters, chunk.realisations, checked.seed)
         result = as_result(checked, chunk, Attempt([(list(chunk.realisations), columns)], {}), 0.0, machine())
         tables += [counted.table for counted in agenda.take(result)]
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import itertools
 import json
 import math
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field
+from fasthop.files import read_file
 from fasthop.sweep.errors import SpecError
 from fasthop.sweep.stop import Stop
 
@@ -109,31 +111,38 @@ def load_spec(source: Source, registry: Registry | None = None) -> Spec:
         return source
     if isinstance(source, Mapping):
         return spec_from_mapping(source, registry)
+    return spec_from_text(text_of(source, 4 * MOST_TEXT), registry)
+
+
+def text_of(source: str | Path, most: int) -> str:
+    """Return what a text file of a user holds; errors as in `load_spec`."""
     try:
-        with open(source, encoding="utf-8-sig") as file:
-            text = file.read(MOST_TEXT + 1)
+        return io.TextIOWrapper(io.BytesIO(read_file(source, most)), encoding="utf-8-sig").read()
     except UnicodeDecodeError:
         raise SpecError([f"{source} is not UTF-8 text."]) from None
     except OSError as error:
         raise SpecError([f"{source} cannot be read: {error.strerror}."]) from None
-    return spec_from_text(text, registry)
 
 
 def spec_from_text(text: str, registry: Registry | None = None) -> Spec:
     """Check the text of a TOML file; parameters and errors as in `load_spec`."""
     if len(text) > MOST_TEXT:
         raise SpecError([f"The spec must have at most {MOST_TEXT} characters: give large arrays as files."])
+    return spec_from_mapping(parse_toml(text, "The spec"), registry, text)
+
+
+def parse_toml(text: str, what: str) -> dict[str, Any]:
+    """Return what a TOML file holds; `what` it is begins the sentence where it is none."""
     if _DEEP_KEY.search(text):
-        raise SpecError(["The spec is not TOML that can be read: one of its keys has too many parts."])
+        raise SpecError([f"{what} is not TOML that can be read: one of its keys has too many parts."])
     try:
-        mapping = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpecError([f"The spec is not TOML: {error}."]) from None
+        raise SpecError([f"{what} is not TOML: {error}."]) from None
     except ValueError:
-        raise SpecError(["The spec is not TOML: it has a number of too many digits."]) from None
+        raise SpecError([f"{what} is not TOML: it has a number of too many digits."]) from None
     except RecursionError:
-        raise SpecError(["The spec is not TOML that can be read: its brackets are nested too deep."]) from None
-    return spec_from_mapping(mapping, registry, text)
+        raise SpecError([f"{what} is not TOML that can be read: its brackets are nested too deep."]) from None
 
 
 def spec_from_mapping(mapping: Mapping[str, Any], registry: Registry | None = None, source: str = "") -> Spec:

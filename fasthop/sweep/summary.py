@@ -106,7 +106,7 @@ def _picture(experiment: Experiment, summary: pd.DataFrame) -> bytes:
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / _names(experiment)[1]
         experiment.plot(summary, path)
-        return path.read_bytes()
+        return read_file(path)
 
 
 def _rows(folder: Path) -> str:

@@ -7,7 +7,6 @@ import hashlib
 import io
 import math
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,19 +15,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fasthop import checks
+from fasthop import checks, fill
 from fasthop.dynamics.ensemble import Ends, default_step, settle
 from fasthop.equilibrium.adjoints import SOLVED, SOLVERS, solve
 from fasthop.equilibrium.clamping import clamp
 from fasthop.equilibrium.gradients import derivatives
 from fasthop.equilibrium.linearised import Linearised
-from fasthop.files import replace_file
+from fasthop.files import read_file, replace_file
 from fasthop.model.memory import Memory
 from fasthop.model.norms import norm
 from fasthop.model.scope import refuse
 from fasthop.model.weights import Blocks, Dense, LowRank, Weights
+from fasthop.npy import arrays_of
 from fasthop.results import Result
-from fasthop.runtime import all_threads
 from fasthop.training.losses import LOSSES
 from fasthop.training.optimisers import SGD, Adam
 from fasthop_kernels.mathematics import random
@@ -177,8 +176,8 @@ def fit(
     state = _State(theta, descent.start(theta.size), [])
     path = None if checkpoint is None else Path(checkpoint)
     name = _name(memory, theta, given, due, out, how)
-    if path is not None and path.exists():
-        state = _read(path, name)
+    if path is not None:
+        state = _resumed(path, name, state)
     with _bar(epochs, progress) as advance:
         for epoch in range(len(state.history), epochs):
             state.history.append(_train_once(memory, state, given, due, out, how, epoch))
@@ -192,6 +191,7 @@ def fit(
 
 
 _MEASURED = ("loss", "refused", "steps", "norm", "lambda_max")
+_ROW = (len(_MEASURED),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,8 +245,7 @@ def _train_once(
 def _order(seed: int, epoch: int, count: int) -> np.ndarray:
     """Return the order of the samples in an epoch."""
     keys = np.empty((1, 1, count))
-    with all_threads():
-        random.uniforms(np.uint64(seed), random.SHUFFLE, np.array([epoch]), 0, keys)
+    fill.uniforms(seed, random.SHUFFLE, np.array([epoch]), 0, keys)
     return np.argsort(keys[0, 0], kind="stable")
 
 
@@ -353,15 +352,22 @@ def _write(path: Path, name: str, state: _State) -> None:
     replace_file(path, content.getvalue())
 
 
-def _read(path: Path, name: str) -> _State:
+def _resumed(path: Path, name: str, fresh: _State) -> _State:
+    """Return where the fit of that name was left, `fresh` where there is no file."""
     try:
-        with np.load(path) as file:
-            found = {key: file[key] for key in ("name", "theta", "moments", "history")}
-    except (KeyError, OSError, ValueError, TypeError, zipfile.BadZipFile):
+        found = arrays_of(read_file(path), ("name", "theta", "moments", "history"))
+        theta, moments, history = (np.array(found[key], np.float64) for key in ("theta", "moments", "history"))
+    except FileNotFoundError:
+        return fresh
+    except OSError as error:
+        raise ValueError(f"checkpoint {path} cannot be read: {error.strerror}.") from None
+    except ValueError:
         raise ValueError(f"checkpoint {path} is no file of a fit.") from None
     if str(found["name"]) != name:
         raise ValueError(f"checkpoint {path} is of another fit; give another path, or remove it.")
-    return _State(found["theta"], found["moments"], [tuple(row) for row in found["history"]])
+    if (theta.shape, moments.shape, history.shape[1:]) != (fresh.theta.shape, fresh.moments.shape, _ROW):
+        raise ValueError(f"checkpoint {path} is no file of a fit.")
+    return _State(theta, moments, [tuple(row) for row in history])
 
 
 @contextmanager

@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import prange
 
-from fasthop_kernels.machine.jit import kernel, parallel_kernel
-from fasthop_kernels.machine.lanes import wide_vectors
+from fasthop_kernels.machine.jit import kernel
+from fasthop_kernels.machine.lanes import stopped, take, wide_vectors
 
 
 @kernel
@@ -24,11 +23,20 @@ def _embed(change: float, sign: float, own: float, signs: Any, overlaps: Any, fi
         fields[p] += change * (sign * signs[p] * overlaps[p] - own)
 
 
-@parallel_kernel
+@kernel
 def maximise_stability(
-    patterns: Any, overlaps: Any, own: float, tolerance: float, most: int, strength: Any, fields: Any, stability: Any
+    patterns: Any,
+    overlaps: Any,
+    own: float,
+    tolerance: float,
+    most: int,
+    strength: Any,
+    fields: Any,
+    stability: Any,
+    taken: Any,
+    stop: Any,
 ) -> None:
-    """Find the embedding strengths of every neuron.
+    """Find the embedding strengths of every neuron; all workers call it alike.
 
     Parameters
     ----------
@@ -46,15 +54,22 @@ def maximise_stability(
         Overwritten: x, and ξ_i h of every pattern.
     stability : float64 array, shape (2, N)
         Overwritten: the margin √N min z·w/|w| of every neuron, and its upper bound √N |Σxz|/Σx.
+    taken : int64 array, shape (1,)
+        Zero on entry; the queue of neurons.
+    stop : int64 array, shape (1,)
+        What makes every worker return after a sweep (`lanes.stopped`).
     """
     count, neurons = patterns.shape
     root = np.sqrt(float(neurons))
-    for i in prange(neurons):
+    i = take(taken, 0)
+    while i < neurons and not stopped(stop):
         x, h, signs = strength[i], fields[i], patterns[:, i].copy()
         x[:] = 0
         h[:] = 0
         lower, upper = -np.inf, np.inf
         for _ in range(most):
+            if stopped(stop):
+                break
             for p in range(count):
                 # max(0, x + …) as a change of x, so that nothing is added where nothing changes
                 change = (1 - h[p]) / (overlaps[p, p] - own)
@@ -72,3 +87,4 @@ def maximise_stability(
             if lower >= (1 - tolerance) * upper or upper < tolerance:
                 break
         stability[0, i], stability[1, i] = lower, upper
+        i = take(taken, 0)

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import prange
 
-from fasthop_kernels.machine.jit import kernel, parallel_kernel
-from fasthop_kernels.machine.lanes import wide_vectors
+from fasthop_kernels.machine.jit import kernel
+from fasthop_kernels.machine.lanes import stopped, take, wide_vectors
 
 
 @kernel
@@ -23,9 +22,19 @@ def _add(change: Any, said: Any, heard: Any) -> None:
         heard[i] += change * said[i]
 
 
-@parallel_kernel
-def settle_signs(columns: Any, bias: Any, silence: float, most: int, state: Any, fields: Any, done: Any) -> None:
-    """Set σ_i to the sign of Σ_j W_ij σ_j + b_i.
+@kernel
+def settle_signs(
+    columns: Any,
+    bias: Any,
+    silence: float,
+    most: int,
+    state: Any,
+    fields: Any,
+    done: Any,
+    taken: Any,
+    stop: Any,
+) -> None:
+    """Set σ_i to the sign of Σ_j W_ij σ_j + b_i; all workers call it alike.
 
     Parameters
     ----------
@@ -42,9 +51,14 @@ def settle_signs(columns: Any, bias: Any, silence: float, most: int, state: Any,
         Overwritten.
     done : bool array, shape (C,)
         Overwritten: whether the last sweep changed nothing.
+    taken : int64 array, shape (1,)
+        Zero on entry; the queue of cues.
+    stop : int64 array, shape (1,)
+        What makes every worker return after a sweep (`lanes.stopped`).
     """
     count, neurons = state.shape
-    for c in prange(count):
+    c = take(taken, 0)
+    while c < count and not stopped(stop):
         sigma, h = state[c], fields[c]
         h[:] = bias
         for j in range(neurons):
@@ -52,6 +66,8 @@ def settle_signs(columns: Any, bias: Any, silence: float, most: int, state: Any,
                 _add(float(sigma[j]), columns[j], h)
         done[c] = False
         for _ in range(most):
+            if stopped(stop):
+                break
             still = True
             for i in range(neurons):
                 wanted = np.int64(1 if h[i] > 0 else -1)
@@ -62,10 +78,21 @@ def settle_signs(columns: Any, bias: Any, silence: float, most: int, state: Any,
             if still:
                 done[c] = True
                 break
+        c = take(taken, 0)
 
 
-@parallel_kernel
-def settle_energies(signs: Any, gain: Any, bias: float, most: int, state: Any, overlaps: Any, done: Any) -> None:
+@kernel
+def settle_energies(
+    signs: Any,
+    gain: Any,
+    bias: float,
+    most: int,
+    state: Any,
+    overlaps: Any,
+    done: Any,
+    taken: Any,
+    stop: Any,
+) -> None:
     """Set σ_i to the sign that lowers −Σ_μ F(ξ^μ·σ) − b Σ_i σ_i/2 while the others stay.
 
     Parameters
@@ -82,12 +109,13 @@ def settle_energies(signs: Any, gain: Any, bias: float, most: int, state: Any, o
         The cues; overwritten by where they end.
     overlaps : int64 array, shape (C, P)
         Overwritten.
-    done : bool array, shape (C,)
-        Overwritten, as in `settle_signs`.
+    done, taken, stop
+        As in `settle_signs`.
     """
     count, neurons = state.shape
     patterns = signs.shape[1]
-    for c in prange(count):
+    c = take(taken, 0)
+    while c < count and not stopped(stop):
         sigma, h = state[c], overlaps[c]
         h[:] = neurons + 1  # the place of overlap 0 in `gain`
         for i in range(neurons):
@@ -95,6 +123,8 @@ def settle_energies(signs: Any, gain: Any, bias: float, most: int, state: Any, o
                 _add(sigma[i], signs[i], h)
         done[c] = False
         for _ in range(most):
+            if stopped(stop):
+                break
             still = True
             for i in range(neurons):
                 own, xi = sigma[i], signs[i]
@@ -109,3 +139,4 @@ def settle_energies(signs: Any, gain: Any, bias: float, most: int, state: Any, o
             if still:
                 done[c] = True
                 break
+        c = take(taken, 0)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fasthop_kernels.machine.jit import kernel
-from fasthop_kernels.machine.lanes import LINE, borrow, take, wide_vectors
+from fasthop_kernels.machine.lanes import LINE, borrow, stopped, take, wide_vectors
 
 #: What a support holds: no steady state; one; one with a dead neuron at 0; or I − W_σσ is singular, and nothing or a
 #: continuum.
@@ -226,7 +226,7 @@ def _solve(W: Any, b: Any, size: int, supports: Any, integers: Any, floats: Any,
 
 @kernel
 def enumerate_supports(
-    worker: int, W: Any, b: Any, table: Any, taken: Any, integers: Any, floats: Any, verdicts: Any
+    worker: int, W: Any, b: Any, table: Any, taken: Any, integers: Any, floats: Any, verdicts: Any, stop: Any
 ) -> None:
     """Write what supports hold: one worker's share of them, while the others may work at the same time.
 
@@ -246,8 +246,10 @@ def enumerate_supports(
         Overwritten.
     verdicts : int8 array, shape (2^N,)
         Overwritten but for the empty support, whose state is b: entry σ is what the set of neurons with bits σ holds.
+    stop : int64 array, shape (1,)
+        What makes every worker return after CHUNK supports (`lanes.stopped`).
     """
-    W, b, table, verdicts = borrow(W), borrow(b), borrow(table), borrow(verdicts)
+    W, b, table, verdicts, stop = borrow(W), borrow(b), borrow(table), borrow(verdicts), borrow(stop)
     integers, floats, taken = borrow(integers)[worker], borrow(floats)[worker], borrow(taken)
     neurons = b.size
     supports, found = integers[:LANES], integers[LANES : 2 * LANES]
@@ -255,7 +257,7 @@ def enumerate_supports(
         count = table[neurons, size]
         while True:
             rank = take(taken, size) * CHUNK
-            if rank >= count:
+            if rank >= count or stopped(stop):
                 break
             support = _support(rank, size, table)
             last = min(count, rank + CHUNK)
@@ -296,12 +298,14 @@ def _write(W: Any, b: Any, support: int, integers: Any, floats: Any, state: Any)
 
 
 @kernel
-def states_of(worker: int, W: Any, b: Any, supports: Any, integers: Any, floats: Any, states: Any, stable: Any) -> None:
+def states_of(
+    worker: int, W: Any, b: Any, supports: Any, integers: Any, floats: Any, states: Any, stable: Any, stop: Any
+) -> None:
     """Write the steady states of one worker's share of supports that hold one.
 
     Parameters
     ----------
-    worker, W, b, integers, floats
+    worker, W, b, integers, floats, stop
         As in `enumerate_supports`.
     supports : int64 array, shape (B,)
     states : float64 array, shape (B, N)
@@ -312,4 +316,6 @@ def states_of(worker: int, W: Any, b: Any, supports: Any, integers: Any, floats:
     workers = integers.shape[0]
     first, last = supports.size * worker // workers, supports.size * (worker + 1) // workers
     for at in range(first, last):
+        if stopped(stop):
+            return
         stable[at] = _write(W, b, supports[at], integers[worker], floats[worker], states[at])

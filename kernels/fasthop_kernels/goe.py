@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import prange, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from fasthop_kernels.machine.jit import kernel, parallel_kernel
-from fasthop_kernels.machine.lanes import LINE, TILE, take
+from fasthop_kernels.machine.jit import kernel
+from fasthop_kernels.machine.lanes import LINE, TILE, stopped, take
 from fasthop_kernels.mathematics.random import DIAGONAL, OFFDIAGONAL, WEIGHT
 from fasthop_kernels.mathematics.variates import Panel, blocks, gamma_slope, gammas_of, normals_of, stream
 
@@ -437,7 +437,7 @@ def _widen(tile: Tile, rows: int, lanes: int, start: Bracket) -> int:
 
 
 @kernel
-def bisect(tile: Tile, rows: int, lanes: int, start: Bracket) -> None:
+def bisect(tile: Tile, rows: int, lanes: int, start: Bracket, stop: Any) -> None:
     """Halve the brackets of both ends of every lane to one grain.
 
     The number of halvings is that of the first bracket, and one more for every widening; a bracket that is one grain
@@ -446,6 +446,8 @@ def bisect(tile: Tile, rows: int, lanes: int, start: Bracket) -> None:
     inside, outside, at, least = tile.inside, tile.outside, tile.at, tile.least
     diagonal, square = tile.diagonal, tile.square
     for _ in range(start.halvings + _widen(tile, rows, lanes, start)):
+        if stopped(stop):
+            return
         for e in range(at.size):
             at[e] = inside[e] + 0.5 * (outside[e] - inside[e])
         least_terms(diagonal, square, rows, lanes, at, least)  # type: ignore[no-untyped-call]
@@ -456,8 +458,9 @@ def bisect(tile: Tile, rows: int, lanes: int, start: Bracket) -> None:
             inside[e] = inside[e] if beyond or narrow else at[e]
 
 
-@parallel_kernel
+@kernel
 def extremes(
+    worker: int,
     seed: Any,
     first: Any,
     n: int,
@@ -469,11 +472,13 @@ def extremes(
     taken: Any,
     smallest: Any,
     largest: Any,
+    stop: Any,
 ) -> None:
-    """Fill `smallest` and `largest` with the extreme eigenvalues of tridiagonal matrices.
+    """Fill `smallest` and `largest` with the extreme eigenvalues of tridiagonal matrices: one worker's share of them.
 
     Parameters
     ----------
+    worker : int
     seed : uint64
     first : int
         Number of the first matrix; entry m of the results is matrix first + m.
@@ -490,20 +495,21 @@ def extremes(
         Zero on entry; the queue of tiles.
     smallest, largest : float64 arrays (draws,)
         Overwritten.
+    stop : int64 array (1,)
+        What makes every worker return after a halving (`lanes.stopped`).
     """
     draws = largest.size
     tiles = -(-draws // lanes)
-    for worker in prange(floats.shape[0]):
-        tile = tile_of(floats[worker], words[worker], rows, lanes)
+    tile = tile_of(floats[worker], words[worker], rows, lanes)
+    turn = take(taken, 0)
+    while turn < tiles and not stopped(stop):
+        sample(seed, first + turn * lanes, n, lanes, tile)
+        bisect(tile, rows, lanes, start, stop)
+        for lane in range(min(lanes, draws - turn * lanes)):
+            half = 0.5 * start.scale
+            largest[turn * lanes + lane] = half * (tile.inside[lane] + tile.outside[lane])
+            smallest[turn * lanes + lane] = -half * (tile.inside[lanes + lane] + tile.outside[lanes + lane])
         turn = take(taken, 0)
-        while turn < tiles:
-            sample(seed, first + turn * lanes, n, lanes, tile)
-            bisect(tile, rows, lanes, start)
-            for lane in range(min(lanes, draws - turn * lanes)):
-                half = 0.5 * start.scale
-                largest[turn * lanes + lane] = half * (tile.inside[lane] + tile.outside[lane])
-                smallest[turn * lanes + lane] = -half * (tile.inside[lanes + lane] + tile.outside[lanes + lane])
-            turn = take(taken, 0)
 
 
 # --- dense matrices -------------------------------------------------------------------------------------------------
@@ -558,9 +564,9 @@ def _dense_rows(seed: Any, item: int, first: int, last: int, scale: float, out: 
             out[j, i] = out[i, j]
 
 
-@parallel_kernel
-def dense(seed: Any, first: int, scale: float, out: Any) -> None:
-    """Fill `out` with scale * (A + Aᵀ)/2, A of independent normal numbers.
+@kernel
+def dense(seed: Any, first: int, scale: float, out: Any, taken: Any, stop: Any) -> None:
+    """Fill `out` with scale * (A + Aᵀ)/2, A of independent normal numbers; all workers call it alike.
 
     Parameters
     ----------
@@ -570,10 +576,16 @@ def dense(seed: Any, first: int, scale: float, out: Any) -> None:
     scale : float
     out : float64 array (matrices, N, N)
         Overwritten; entry (i, j ≤ i) of matrix m does not depend on N.
+    taken : int64 array (1,)
+        Zero on entry; the queue of rows.
+    stop : int64 array (1,)
+        What makes every worker return after some rows (`lanes.stopped`).
     """
     n = out.shape[1]
     parts = -(-n // _DENSE_ROWS)
-    for task in prange(out.shape[0] * parts):
+    task = take(taken, 0)
+    while task < out.shape[0] * parts and not stopped(stop):
         # The last rows are the longest: begin with them, so that no thread is left with one at the end.
         matrix, row = task // parts, (parts - 1 - task % parts) * _DENSE_ROWS
         _dense_rows(seed, first + matrix, row, min(row + _DENSE_ROWS, n), scale, out[matrix])
+        task = take(taken, 0)

@@ -7,6 +7,8 @@ import pytest
 
 from fasthop_kernels import enumeration as kernels
 
+STOP = np.zeros(1, np.int64)
+
 
 def table_of(n):
     table = np.full((n + 1, n + 1), -1, np.int64)
@@ -21,11 +23,11 @@ def run(W, b, workers=2):
     verdicts = np.full(1 << n, -1, np.int8)
     taken = np.zeros(n + 1, np.int64)
     for worker in range(workers):
-        kernels.enumerate_supports(worker, W, b, table_of(n), taken, integers, floats, verdicts)
+        kernels.enumerate_supports(worker, W, b, table_of(n), taken, integers, floats, verdicts, STOP)
     supports = np.flatnonzero(verdicts == kernels.STEADY)
     states, definite = np.empty((len(supports), n)), np.empty(len(supports), np.int8)
     for worker in range(workers):
-        kernels.states_of(worker, W, b, supports, integers, floats, states, definite)
+        kernels.states_of(worker, W, b, supports, integers, floats, states, definite, STOP)
     return verdicts, supports, states, definite
 
 
@@ -106,9 +108,9 @@ table = np.zeros((n + 1, n + 1), np.int64)
 kernels.binomials(n, table)
 integers, floats = np.zeros((1, 9 * kernels.LANES), np.int64), np.zeros((1, 26 * kernels.LANES))
 verdicts = np.zeros(16, np.int8)
-kernels.enumerate_supports(0, W, b, table, np.zeros(n + 1, np.int64), integers, floats, verdicts)
+kernels.enumerate_supports(0, W, b, table, np.zeros(n + 1, np.int64), integers, floats, verdicts, np.zeros(1, np.int64))
 states, stable = np.zeros((15, n)), np.zeros(15, np.int8)
-kernels.states_of(0, W, b, np.arange(1, 16), integers, floats, states, stable)
+kernels.states_of(0, W, b, np.arange(1, 16), integers, floats, states, stable, np.zeros(1, np.int64))
 print(verdicts.tolist(), stable.tolist(), states[14].tolist())
 """
 

@@ -15,6 +15,7 @@ from fasthop_kernels.mathematics import random, variates
 JIT = not numba.config.DISABLE_JIT
 SEED = np.uint64(0xC0FFEE0123456789)
 EPS = np.finfo(float).eps
+STOP = np.zeros(1, np.int64)
 
 
 def tile(n, rows, lanes=8, first=0, seed=SEED):
@@ -40,7 +41,8 @@ def extremes(n, draws, rows=None, lanes=8, first=0, start=None, workers=1, seed=
     smallest, largest = np.full(draws, np.nan), np.full(draws, np.nan)
     start = start or goe.bracket(n)
     queue = np.zeros(1, np.int64)
-    goe.extremes(seed, first, n, rows, lanes, start, floats, words, queue, smallest, largest)
+    for worker in range(workers):
+        goe.extremes(worker, seed, first, n, rows, lanes, start, floats, words, queue, smallest, largest, STOP)
     return smallest, largest
 
 
@@ -65,7 +67,7 @@ def lapack(n, draws, rows):
 
 def dense(shape, first=0, scale=1.0, seed=SEED):
     out = np.full(shape, np.nan)
-    goe.dense(seed, first, scale, out)
+    goe.dense(seed, first, scale, out, np.zeros(1, np.int64), STOP)
     return out
 
 

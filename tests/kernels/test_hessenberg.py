@@ -16,14 +16,15 @@ def eigenvalues(matrices, lanes=8):
     count, rows = matrices.shape[:2]
     floats, whole = np.empty((1, hessenberg.room_size(rows), lanes)), np.empty((1, 3, lanes), np.int64)
     values = np.empty((count, rows, 2))
-    hessenberg.eigenvalues(matrices, np.zeros(1, np.int64), 0, floats, whole, values)
+    hessenberg.eigenvalues(matrices, np.zeros(1, np.int64), 0, floats, whole, values, np.zeros(1, np.int64))
     return values.view(complex)[..., 0]
 
 
 def last_entries(matrices, values):
     count, rows = matrices.shape[:2]
     last = np.empty(count)
-    hessenberg.last_entries(matrices, values.astype(complex), 0, 1, np.empty((1, rows + 3, rows), complex), last)
+    room, stop = np.empty((1, rows + 3, rows), complex), np.zeros(1, np.int64)
+    hessenberg.last_entries(matrices, values.astype(complex), 0, 1, room, last, stop)
     return last
 
 

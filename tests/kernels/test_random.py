@@ -50,7 +50,7 @@ def reference(function, shape, seed, tag, realisations):
 
 def signs(shape=SHAPE, dtype=np.float64, seed=SEED, tag=random.PATTERN, realisations=REALISATIONS):
     out = np.zeros(shape, dtype)
-    random.signs(seed, tag, realisations[: shape[0]], 0.5, out)
+    random.signs(seed, tag, realisations[: shape[0]], 0, 0.5, out)
     return out
 
 
@@ -154,21 +154,6 @@ def test_seeds_tags_realisations_and_items_differ():
 
 
 if JIT:
-
-    @pytest.fixture
-    def threads():
-        before = numba.get_num_threads()
-        yield numba.set_num_threads
-        numba.set_num_threads(before)
-
-    def test_the_number_of_threads_changes_nothing(threads):
-        results = []
-        for count in (1, numba.config.NUMBA_NUM_THREADS):
-            threads(count)
-            patterns = signs()
-            results.append([patterns, flips(0.3, patterns, np.arange(SHAPE[1])), uniforms()])
-        for one, many in zip(*results, strict=True):
-            np.testing.assert_array_equal(one, many)
 
     def test_signs_are_balanced_and_independent_of_their_neighbours():
         # Each statistic is a sum of n independent signs: standard deviation sqrt(n), and 5 of them allowed.

@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: Formulas and steps: what a GPU could run as it stands.
 STEP_FILES = [PACKAGE / f"{name}.py" for name in ("activations", "flows", "steppers", "products")]
 
-HOUSE = {"kernel", "formula", "parallel_kernel"}
+HOUSE = {"kernel", "formula"}
 ALLOCATORS = {
     *("empty", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like", "array", "arange"),
     *("copy", "astype", "concatenate", "stack", "repeat", "tile", "linspace", "eye", "ascontiguousarray"),
@@ -93,10 +93,20 @@ def own_ways_to_compile(source):
     """Uses of numba's decorators, and flags for fast mathematics, anywhere in a file."""
     found = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.Name, ast.Attribute)) and name_of(node) in {"jit", "njit", "vectorize", "guvectorize"}:
+        if isinstance(node, (ast.Name, ast.Attribute)) and name_of(node) in {
+            "jit",
+            "njit",
+            "vectorize",
+            "guvectorize",
+            "prange",
+        }:
             found.append(name_of(node))
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "numba":
-            found += [name.name for name in node.names if "jit" in name.name or "vectorize" in name.name]
+            found += [
+                name.name
+                for name in node.names
+                if "jit" in name.name or "vectorize" in name.name or "prange" in name.name
+            ]
         if isinstance(node, ast.keyword) and node.arg == "fastmath" and name_of(node.value) != "FASTMATH":
             found.append("fastmath")
     return found
@@ -109,10 +119,44 @@ def test_only_the_house_decorators_compile(path):
 
 
 @pytest.mark.parametrize(
-    "sample", ["@numba.njit\ndef f(): ...", "from numba import njit", "@kernel(fastmath=True)\ndef f(): ..."]
+    "sample",
+    [
+        "@numba.njit\ndef f(): ...",
+        "from numba import njit",
+        "from numba import prange",
+        "@kernel(fastmath=True)\ndef f(): ...",
+    ],
 )
 def test_another_way_to_compile_is_found(sample):
     assert own_ways_to_compile(sample)
+
+
+# --- threads that are told to stop ----------------------------------------------------------------------------------
+
+
+def deaf_entry_points(source):
+    """Functions that threads call side by side, and that do not ask whether to stop."""
+    found = []
+    for function in compiled_functions(ast.parse(source)):
+        names = {argument.arg for argument in function.args.args}
+        called = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+        asked = [node for node in called if name_of(node.func) == "stopped" and [*map(name_of, node.args)] == ["stop"]]
+        if not function.name.startswith("_") and names & {"worker", "taken", "queue"} and not asked:
+            found.append(function.name)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_what_threads_call_asks_whether_to_stop(path):
+    assert deaf_entry_points(path.read_text(encoding="utf-8")) == []
+
+
+def test_an_entry_point_that_does_not_ask_is_found():
+    source = "@kernel\ndef work(worker, x, stop):\n    while {}:\n        x[worker] += 1\n"
+    assert deaf_entry_points(source.format("True")) == ["work"]
+    assert deaf_entry_points(source.format("not stopped(stop)")) == []
+    files = [path for path in FILES if "worker" in path.read_text(encoding="utf-8")]
+    assert {"adjoint", "energies", "ensemble", "enumeration", "goe", "hessenberg"} <= {path.stem for path in files}
 
 
 def test_fast_mathematics_is_contraction_and_unsigned_zero():

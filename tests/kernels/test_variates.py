@@ -207,14 +207,3 @@ if JIT:
         sample = normals((1, 400, 1000)).ravel()
         assert distance(sample, stats.norm.cdf) < 2.2
         assert distance(sample, stats.norm(0, 1.02).cdf) > 2.2
-
-    def test_the_number_of_threads_changes_nothing():
-        before, results = numba.get_num_threads(), []
-        try:
-            for threads in (1, numba.config.NUMBA_NUM_THREADS):
-                numba.set_num_threads(threads)
-                results.append([normals((2, 30, 41)), gammas([0.5, 3.0, 1e6] * 9, 30)])
-        finally:
-            numba.set_num_threads(before)
-        for one, many in zip(*results, strict=True):
-            np.testing.assert_array_equal(one, many)

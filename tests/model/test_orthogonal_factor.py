@@ -26,7 +26,9 @@ def by_kernel(F, floor):
     width = -(-n // line) * line
     matrix, rotation, known = np.zeros((3, n * width), F.dtype)
     matrix.reshape(n, width)[:, :n] = F
-    factorise(n, width, F.dtype.type(floor), matrix, rotation, known, np.zeros(3 * line, F.dtype))
+    factorise(
+        n, width, F.dtype.type(floor), matrix, rotation, known, np.zeros(3 * line, F.dtype), np.zeros(1, np.int64)
+    )
     V, U = matrix.reshape(n, width), rotation.reshape(n, width)
     assert not V[:, n:].any()
     assert not U[:, n:].any()

@@ -71,7 +71,7 @@ def broken(path):
         (lambda at: saved(at / "a.npy", SIGNS * 2), "must hold ±1, or 0 and 1; pattern 0 has 2 at 0"),
         (lambda at: saved(at / "a.npy", np.array([[1, 0, -1]])), "pattern 0 has -1 at 2"),
         (lambda at: saved(at / "a.npy", np.array([[1, np.nan]])), "pattern 0 has nan at 1"),
-        (lambda at: saved(at / "a.npy", np.array([["a", "b"]])), "must hold numbers"),
+        (lambda at: saved(at / "a.npy", np.array([["a", "b"]])), "must hold real numbers"),
         (
             lambda at: saved(at / "a.npy", np.array([[1], [1, 2]], dtype=object)),
             "it holds Python objects, as rows of unequal length do",

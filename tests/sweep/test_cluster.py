@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import time
 
 import pandas as pd
@@ -71,7 +72,7 @@ def test_two_workers_one_of_them_killed_and_a_rule(local, tmp_path):
     failing = {"coins": COINS._replace(rows=broken_rows)}
     report = run(SPEC, tmp_path / "some fail", registry=failing, dask=local.scheduler_address)
     assert [one.realisation for one in report.failed] == [5, 90] * 2
-    assert {one.reason for one in report.failed} == {"ZeroDivisionError: division by zero (test_cluster.py:81)"}
+    assert {one.reason for one in report.failed} == {"ZeroDivisionError: division by zero (test_cluster.py:82)"}
     assert run(SPEC, tmp_path / "some fail", registry=REGISTRY, dask=local.scheduler_address).chunks == 4
     pd.testing.assert_frame_equal(read(tmp_path / "some fail"), table(SPEC, REGISTRY), check_exact=True)
 
@@ -89,8 +90,9 @@ def test_scheduler_that_is_not_there_makes_no_rows(tmp_path, capsys, monkeypatch
     assert main(arguments) == 1
     output, errors = capsys.readouterr()
     assert output == ""
-    assert errors.startswith("fasthop: no workers at tcp://127.0.0.1:9: ")
+    assert errors.startswith("fasthop: there is no scheduler at tcp://127.0.0.1:9 that lets this client in: ")
     assert errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_worker_with_other_kernels_computes_nothing():
@@ -103,3 +105,80 @@ def test_worker_of_several_task_threads_is_refused(monkeypatch, tmp_path):
     with local_cluster(2) as started, pytest.raises(ClusterError, match="2 task threads: start it with --nthreads 1"):
         run(SPEC, tmp_path / "out", registry=REGISTRY, dask=started.scheduler_address)
     assert time.monotonic() - began < 60
+    assert not (tmp_path / "out").exists()
+
+
+class Fake:
+    """A client of a scheduler and one worker that have loaded this."""
+
+    def __init__(self, scheduler, worker):
+        self.scheduler, self.worker = scheduler, worker
+
+    def wait_for_workers(self, count, timeout):
+        if self.worker is None:
+            raise TimeoutError
+
+    def nthreads(self):
+        return {"tcp://b:2": 1}
+
+    def run_on_scheduler(self, function):
+        if isinstance(self.scheduler, Exception):
+            raise self.scheduler
+        return self.scheduler
+
+    def run(self, function, on_error):
+        return {"tcp://b:2": self.worker}
+
+
+HERE = clusters.loaded()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "worker", "words"),
+    [
+        (HERE, None, "the scheduler at tcp://a:1 has no workers after 60 seconds."),
+        (ModuleNotFoundError("fasthop"), HERE, "the scheduler at tcp://a:1 cannot load fasthop"),
+        (HERE, ModuleNotFoundError("fasthop"), "the worker tcp://b:2 cannot load fasthop"),
+        (
+            HERE._replace(python="3.9"),
+            HERE,
+            "the scheduler at tcp://a:1 has fasthop 0.1.0 on Python 3.9, and this client",
+        ),
+        (HERE, HERE._replace(fasthop="0.0.9"), "the worker tcp://b:2 has fasthop 0.0.9 on Python 3."),
+        (HERE, HERE._replace(kernels="0" * 16), "the worker tcp://b:2 has other kernels"),
+    ],
+)
+def test_other_versions_are_refused_before_anything_is_computed(scheduler, worker, words):
+    clusters._check(Fake(HERE, HERE), "tcp://a:1")
+    with pytest.raises(ClusterError, match=r"^\S.*\.$") as caught:
+        clusters._check(Fake(scheduler, worker), "tcp://a:1")
+    assert str(caught.value).startswith(words.replace("0.1.0", HERE.fasthop))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read: No such file or directory."),
+        (b"", "cannot be read: it is not JSON."),
+        (b"[" * 10**5, "cannot be read: it is not JSON."),
+        (b"{}", "cannot be read: it has no address."),
+        (b'{"address": 3}', "cannot be read: it has no address."),
+    ],
+)
+def test_scheduler_file_that_names_none_is_waited_for_and_refused(tmp_path, monkeypatch, content, words):
+    monkeypatch.setattr(clusters, "PATIENCE", 0.0)
+    path = tmp_path / "scheduler.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ClusterError) as caught:
+        run(SPEC, tmp_path / "out", registry=REGISTRY, dask=str(path))
+    assert str(caught.value) == f"the scheduler file {path} {words}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_dask_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "fasthop.sweep.cluster")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ClusterError, match=r"needs dask\.distributed: install fasthop\[dask\]\.$"):
+        run(SPEC, tmp_path / "out", registry=REGISTRY, dask="tcp://127.0.0.1:9")
+    assert not (tmp_path / "out").exists()

@@ -234,7 +234,7 @@ def test_file_that_is_none(tmp_path):
         assert str(caught.value).startswith(sentence)
     with pytest.raises(SpecError, match="cannot be read: No such file or directory"):
         load_spec(tmp_path / "absent.toml", REGISTRY)
-    with pytest.raises(SpecError, match="cannot be read: Is a directory"):
+    with pytest.raises(SpecError, match="cannot be read: not a plain file"):
         load_spec(tmp_path, REGISTRY)
 
 

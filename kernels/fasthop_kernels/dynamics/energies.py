@@ -10,7 +10,7 @@ from fasthop_kernels.dynamics.products import add_weights
 from fasthop_kernels.dynamics.tables import Tables
 from fasthop_kernels.dynamics.tiles import Tile, shape_tile
 from fasthop_kernels.machine.jit import kernel
-from fasthop_kernels.machine.lanes import LINE, MAX_LINES
+from fasthop_kernels.machine.lanes import LINE, MAX_LINES, stopped
 
 #: Energies by code. With x the argument of g and r the residual: LEGENDRE, (2) and E1, Σφ(x) − b·g − ½ gᵀW g;
 #: QUADRATIC, E2, ½ uᵀW u − L(x), and for AROUND its energy ½|u|² − L(x); SQUARE, E3 and (10) with S = I, ½|r|².
@@ -70,7 +70,9 @@ def _tile_energy(tables: Tables, memory: int, tile: Tile, which: int, lanes: int
 
 
 @kernel
-def _load_tile(tables: Tables, states: Any, memories: Any, at: int, last: int, floats: Any) -> tuple[Tile, int]:
+def _load_tile(
+    tables: Tables, states: Any, memories: Any, at: int, last: int, floats: Any, stop: Any
+) -> tuple[Tile, int]:
     """Fill a tile with neighbouring states of one memory from `at` on, and say how many."""
     neurons, line = states.shape[1], LINE // states.itemsize
     count = 1
@@ -81,11 +83,13 @@ def _load_tile(tables: Tables, states: Any, memories: Any, at: int, last: int, f
     for lane in range(count):
         for i in range(neurons):
             floats[i * lanes + lane] = states[at + lane, i]
-    return shape_tile(tables, memories[at], floats, lanes), count
+    return shape_tile(tables, memories[at], floats, lanes, stop), count
 
 
 @kernel
-def energies(worker: int, tables: Tables, states: Any, memories: Any, which: int, floats: Any, out: Any) -> None:
+def energies(
+    worker: int, tables: Tables, states: Any, memories: Any, which: int, floats: Any, out: Any, stop: Any
+) -> None:
     """Write an energy of every state in one worker's share.
 
     Parameters
@@ -102,11 +106,13 @@ def energies(worker: int, tables: Tables, states: Any, memories: Any, which: int
         From `tiles.workspace`; overwritten. Its first axis is the number of workers.
     out : float array, shape (B,)
         Overwritten.
+    stop : int64 array, shape (1,)
+        What makes every worker return after a tile (`lanes.stopped`).
     """
     workers, line = floats.shape[0], LINE // states.itemsize
     at, last = states.shape[0] * worker // workers, states.shape[0] * (worker + 1) // workers
-    while at < last:
-        tile, count = _load_tile(tables, states, memories, at, last, floats[worker])
+    while at < last and not stopped(stop):
+        tile, count = _load_tile(tables, states, memories, at, last, floats[worker], stop)
         memory, lanes = memories[at], -(-count // line) * line
         total = tile.total[:lanes]
         _tile_energy(tables, memory, tile, which, lanes, total)
@@ -116,7 +122,9 @@ def energies(worker: int, tables: Tables, states: Any, memories: Any, which: int
 
 
 @kernel
-def residuals(worker: int, tables: Tables, states: Any, memories: Any, floats: Any, out: Any, arguments: Any) -> None:
+def residuals(
+    worker: int, tables: Tables, states: Any, memories: Any, floats: Any, out: Any, arguments: Any, stop: Any
+) -> None:
     """Write the residual of every state, and the argument of g there; parameters as in `energies`.
 
     Parameters
@@ -126,8 +134,8 @@ def residuals(worker: int, tables: Tables, states: Any, memories: Any, floats: A
     """
     workers, neurons, line = floats.shape[0], states.shape[1], LINE // states.itemsize
     at, last = states.shape[0] * worker // workers, states.shape[0] * (worker + 1) // workers
-    while at < last:
-        tile, count = _load_tile(tables, states, memories, at, last, floats[worker])
+    while at < last and not stopped(stop):
+        tile, count = _load_tile(tables, states, memories, at, last, floats[worker], stop)
         lanes = -(-count // line) * line
         _tile_residual(tables, memories[at], tile, lanes)
         for lane in range(count):

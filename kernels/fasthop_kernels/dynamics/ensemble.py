@@ -17,7 +17,7 @@ from fasthop_kernels.dynamics.tables import Tables, borrow_tables
 from fasthop_kernels.dynamics.tiles import Tile, shape_tile
 from fasthop_kernels.machine.bits import like
 from fasthop_kernels.machine.jit import kernel
-from fasthop_kernels.machine.lanes import LINE, ROWS, borrow, take, wide_vectors
+from fasthop_kernels.machine.lanes import LINE, ROWS, borrow, stopped, take, wide_vectors
 
 #: What the end of a trajectory is.
 SETTLED, UNSETTLED, DIVERGED, NOT_FINITE, FALSE_MEMORY, KINK = range(6)
@@ -308,6 +308,7 @@ def _run_tile(
     floats: Any,
     integers: Any,
     ends: Ends,
+    stop: Any,
 ) -> int:
     """Fill a tile from one memory's queue and work until every lane has ended; return the steps paid.
 
@@ -339,10 +340,10 @@ def _run_tile(
     floats[: neurons * lanes] = 0
     for lane in range(live):
         _load(floats, lane, lanes, starts[items[lane]])
-    tile = shape_tile(tables, memory, floats, lanes)
+    tile = shape_tile(tables, memory, floats, lanes, stop)
 
     paid, oldest = 0, 0
-    while live > 0:
+    while live > 0 and not stopped(stop):
         paid += lanes
         residual(tables, weights, tile, tile.y, lanes)
         _measure(tile.y, tile.k, tile.residual, tile.distance, tile.poison)
@@ -410,7 +411,7 @@ def _run_tile(
         if fewer < lanes:
             _pack(floats, neurons, lanes, fewer, items, clock, kept)
             lanes = fewer
-            tile = shape_tile(tables, memory, floats, lanes)
+            tile = shape_tile(tables, memory, floats, lanes, stop)
     return paid
 
 
@@ -427,6 +428,7 @@ def work(
     floats: Any,
     integers: Any,
     ends: Ends,
+    stop: Any,
 ) -> int:
     """Do one worker's share of integrating every start to its end; the others may work at the same time.
 
@@ -447,6 +449,8 @@ def work(
         From `tiles.workspace`; overwritten. Their first axis is the number of workers.
     ends : Ends
         Overwritten.
+    stop : int64 array, shape (1,)
+        What makes every worker return after a step (`lanes.stopped`).
 
     Returns
     -------
@@ -454,6 +458,7 @@ def work(
         Lane-steps computed, idle lanes included.
     """
     tables, starts, first, taken = borrow_tables(tables), borrow(starts), borrow(first), borrow(taken)
+    stop = borrow(stop)
     method = Method(borrow(method.ahead), borrow(method.weight))
     limits = Limits(
         borrow(limits.step),
@@ -474,8 +479,8 @@ def work(
         # Each worker begins at its own share of the memories and then helps with those of the others.
         memory = (worker * memories // workers + turn) % memories
         helpers = max(1, workers // memories)
-        while taken[memory] < first[memory + 1] - first[memory]:
+        while taken[memory] < first[memory + 1] - first[memory] and not stopped(stop):
             paid += _run_tile(
-                tables, memory, method, limits, starts, first, taken, most_lanes, helpers, floats, integers, ends
+                tables, memory, method, limits, starts, first, taken, most_lanes, helpers, floats, integers, ends, stop
             )
     return paid

@@ -21,7 +21,7 @@ from fasthop_kernels.dynamics.tables import Tables
 from fasthop_kernels.dynamics.tiles import Tile, padded_rows
 from fasthop_kernels.machine.bits import like
 from fasthop_kernels.machine.jit import kernel
-from fasthop_kernels.machine.lanes import LINE, add_product, wide_vectors
+from fasthop_kernels.machine.lanes import LINE, add_product, stopped, wide_vectors
 
 #: Sweeps after which the rotations stop; they converge quadratically, N = 200 takes about ten.
 _MOST_SWEEPS = 40
@@ -87,12 +87,14 @@ def _set_identity(rows: int, width: int, matrix: Any) -> None:
 
 
 @kernel
-def _orthogonalise_rows(rows: int, width: int, matrix: Any, rotation: Any, sums: Any) -> None:
+def _orthogonalise_rows(rows: int, width: int, matrix: Any, rotation: Any, sums: Any, stop: Any) -> None:
     """Rotate the rows of `matrix` in pairs until they are orthogonal, and those of `rotation` with them."""
     small = rows * np.finfo(matrix.dtype).eps
     for _ in range(_MOST_SWEEPS):
         turned = False
         for p in range(rows - 1):
+            if stopped(stop):
+                return
             for q in range(p + 1, rows):
                 x, y = matrix[p * width : (p + 1) * width], matrix[q * width : (q + 1) * width]
                 xx, yy, xy = _dots(x, y, sums)
@@ -162,11 +164,12 @@ def _fill_rows(rows: int, width: int, matrix: Any, sums: Any) -> None:
 
 
 @kernel
-def factorise(rows: int, width: int, null: Any, matrix: Any, rotation: Any, known: Any, sums: Any) -> None:
+def factorise(rows: int, width: int, null: Any, matrix: Any, rotation: Any, known: Any, sums: Any, stop: Any) -> None:
     """Replace F in `matrix` by V and `rotation` by U, so that O = Σ u vᵀ over their rows is its orthogonal factor.
 
     Rows are `width` apart; the first `rows` numbers of a row count and the rest of it is zero. Singular values up to
-    `null` are taken as 0. `known` has the size of the matrices, `sums` three cache lines; both are overwritten.
+    `null` are taken as 0. `known` has the size of the matrices, `sums` three cache lines; both are overwritten. `stop`
+    ends it early (`lanes.stopped`).
     """
     largest = _largest(matrix[: rows * width])
     if largest > 0:  # squares of the entries neither vanish nor overflow then
@@ -174,11 +177,11 @@ def factorise(rows: int, width: int, null: Any, matrix: Any, rotation: Any, know
             matrix[e] /= largest
         null /= largest
     _set_identity(rows, width, rotation)
-    _orthogonalise_rows(rows, width, matrix, rotation, sums)
+    _orthogonalise_rows(rows, width, matrix, rotation, sums, stop)
     if _divide_rows(rows, width, matrix, null, sums):
         # Uᵀ P with P the projector onto the null space: what turns it into V turns both into the factor nearest to I.
         _project_left_rows(rows, width, matrix, rotation, known, sums)
-        _orthogonalise_rows(rows, width, matrix, rotation, sums)
+        _orthogonalise_rows(rows, width, matrix, rotation, sums, stop)
         _divide_rows(rows, width, matrix, rows * np.finfo(matrix.dtype).eps, sums)
         _fill_rows(rows, width, matrix, sums)
 
@@ -196,6 +199,8 @@ def _turn(tables: Tables, weights: Any, parts: Any, tile: Tile, lanes: int) -> N
     sums = tile.square[at + 2 * width : at + 2 * width + 3 * line]
     right, rest, floors = parts[: n * width], parts[n * width : 2 * n * width], parts[2 * n * width :]
     for lane in range(lanes):
+        if stopped(tile.stop):
+            return
         for i in range(n):
             argument[i * width : (i + 1) * width] = tile.x[i * lanes + lane]
             vector[i] = tile.k[i * lanes + lane]
@@ -216,7 +221,7 @@ def _turn(tables: Tables, weights: Any, parts: Any, tile: Tile, lanes: int) -> N
         for e in range(n * width):
             matrix[e] = rest[e]
         add_weights(tables.mirror, weights, product, middle, matrix, width)
-        factorise(n, width, steepest * floors[0] + floors[1], matrix, rotation, argument, sums)
+        factorise(n, width, steepest * floors[0] + floors[1], matrix, rotation, argument, sums, tile.stop)
         for i in range(n):
             row, left = matrix[i * width : (i + 1) * width], rotation[i * width : (i + 1) * width]
             _, _, share = _dots(row, vector, sums)

@@ -18,7 +18,8 @@ class Tile(NamedTuple):
     State, stage state, activation, slope, weighted sum of slopes; bias and rate spread over the lanes (`rate` empty
     where all time constants are 1); the argument of g, or room for a product (empty where a system needs neither); the
     narrow middle of a product of low rank; ROWS partial maxima a lane of |residual|, |y|, |ẏ| and the relative
-    residual, and a mark of NaN; the square matrices of an orthogonal factor (`polar`).
+    residual, and a mark of NaN; the square matrices of an orthogonal factor (`polar`); what stops the thread
+    (`lanes.stopped`).
     """
 
     y: Any
@@ -36,6 +37,7 @@ class Tile(NamedTuple):
     left: Any
     poison: Any
     square: Any
+    stop: Any
 
 
 @kernel
@@ -71,7 +73,7 @@ def workspace(tables: Tables, workers: int) -> tuple[Any, Any]:
 
 
 @kernel
-def shape_tile(tables: Tables, memory: int, floats: Any, lanes: int) -> Tile:
+def shape_tile(tables: Tables, memory: int, floats: Any, lanes: int, stop: Any) -> Tile:
     """Lay a tile of `lanes` out over the buffers, and spread the bias and the rate of a memory over it.
 
     The state is what lies in the buffers. The rows past the last neuron are zero and stay zero: no product writes them.
@@ -98,6 +100,7 @@ def shape_tile(tables: Tables, memory: int, floats: Any, lanes: int) -> Tile:
         floats[at + 3 * panel : at + 4 * panel],
         floats[at + 4 * panel : at + 5 * panel],
         floats[at + 5 * panel : at + 5 * panel + _square_numbers(tables, LINE // floats.itemsize)],
+        stop,
     )
     for i in range(neurons):
         tile.bias[i * lanes : (i + 1) * lanes] = tables.bias[memory, i]

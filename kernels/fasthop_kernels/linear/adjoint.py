@@ -24,7 +24,7 @@ from fasthop_kernels.dynamics.tiles import padded_rows
 from fasthop_kernels.linear import gmres, minres
 from fasthop_kernels.linear.krylov import each
 from fasthop_kernels.machine.jit import inner_kernel, kernel
-from fasthop_kernels.machine.lanes import LINE, ROWS, borrow, take, wide_vectors
+from fasthop_kernels.machine.lanes import LINE, ROWS, borrow, stopped, take, wide_vectors
 
 #: How a solve ends.
 SOLVED, UNSOLVED, NOT_FINITE = range(3)
@@ -370,7 +370,7 @@ def _end_space(problem: Problem, way: Way, tile: int, lengths: Any) -> None:
 
 @inner_kernel
 def _solve_tile(
-    tables: Tables, way: Way, problem: Problem, tile: int, floats: Any, lengths: Any, found: Adjoints
+    tables: Tables, way: Way, problem: Problem, tile: int, floats: Any, lengths: Any, found: Adjoints, stop: Any
 ) -> None:
     """Solve the rows of a tile; a row is written when it is solved, and never looked at again."""
     first, last, lanes = problem.tiles[tile, 1], problem.tiles[tile, 2], _width(problem, tile)
@@ -379,7 +379,7 @@ def _solve_tile(
     whole[:] = 0
     room = _shape_room(tables, problem, way, tile, floats, found.state, lanes)
     part = 0  # 0: the product is that of a itself; otherwise of a stage, or of a dimension
-    while True:
+    while not stopped(stop):
         _pull(tables, weights, room, lanes)
         if part == 0:
             _make_residual(room.right, room.y, room.k)
@@ -415,7 +415,9 @@ def _solve_tile(
 
 
 @kernel
-def work(worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, lengths: Any, found: Adjoints) -> None:
+def work(
+    worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, lengths: Any, found: Adjoints, stop: Any
+) -> None:
     """Solve a = Jᵀa + e for the tiles that one thread takes.
 
     Parameters
@@ -429,7 +431,10 @@ def work(worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, l
         Overwritten, as is `floats`.
     found : Adjoints
         Overwritten.
+    stop : int64 array, shape (1,)
+        What makes every worker return after a product (`lanes.stopped`).
     """
+    stop = borrow(stop)
     tables, floats, lengths = borrow_tables(tables), borrow(floats)[worker], borrow(lengths)[worker]
     ahead, weight, steps = borrow(way.ahead), borrow(way.weight), borrow(way.steps)
     hessenberg, columns = borrow(way.hessenberg), borrow(way.columns)
@@ -451,6 +456,6 @@ def work(worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, l
         borrow(found.products),
     )
     tile = take(problem.queue, 0)
-    while tile < problem.tiles.shape[0]:
-        _solve_tile(tables, way, problem, tile, floats, lengths, found)
+    while tile < problem.tiles.shape[0] and not stopped(stop):
+        _solve_tile(tables, way, problem, tile, floats, lengths, found, stop)
         tile = take(problem.queue, 0)

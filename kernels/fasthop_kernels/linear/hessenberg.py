@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fasthop_kernels.machine.jit import kernel
-from fasthop_kernels.machine.lanes import borrow, take, wide_vectors
+from fasthop_kernels.machine.lanes import borrow, stopped, take, wide_vectors
 
 #: Matrices side by side: 64 of 24 rows take 340 KiB.
 LANES = 64
@@ -167,7 +167,7 @@ def _sweep(H: Any, rows: int, first: int, last: int, at: Windows) -> None:
 
 
 @kernel
-def _solve_tile(matrices: Any, H: Any, at: Windows, values: Any) -> None:
+def _solve_tile(matrices: Any, H: Any, at: Windows, values: Any, stop: Any) -> None:
     """Find the eigenvalues of up to LANES matrices; NaN where they do not converge."""
     count, rows = matrices.shape[0], matrices.shape[1]
     width, lanes = rows + 2, at.low.size
@@ -178,7 +178,7 @@ def _solve_tile(matrices: Any, H: Any, at: Windows, values: Any) -> None:
         for i in range(rows):
             for j in range(max(0, i - 1), rows):
                 H[(i * width + j) * lanes + lane] = matrices[lane, i, j]
-    while True:
+    while not stopped(stop):
         first, last = rows, -1
         for lane in range(count):
             _deflate(H, rows, lane, at, values[lane])
@@ -254,7 +254,7 @@ def room_size(rows: int) -> int:
 
 
 @kernel
-def eigenvalues(matrices: Any, queue: Any, worker: int, floats: Any, whole: Any, values: Any) -> None:
+def eigenvalues(matrices: Any, queue: Any, worker: int, floats: Any, whole: Any, values: Any, stop: Any) -> None:
     """Find the eigenvalues of real Hessenberg matrices, in tiles that threads take from a queue.
 
     Parameters
@@ -268,8 +268,10 @@ def eigenvalues(matrices: Any, queue: Any, worker: int, floats: Any, whole: Any,
     whole : int64 array, shape (workers, 3, lanes)
     values : float64 array, shape (B, m, 2)
         Overwritten: real and imaginary parts, NaN for a matrix that does not converge.
+    stop : int64 array, shape (1,)
+        What makes every worker return after a sweep (`lanes.stopped`).
     """
-    matrices, queue, values = borrow(matrices), borrow(queue), borrow(values)
+    matrices, queue, values, stop = borrow(matrices), borrow(queue), borrow(values), borrow(stop)
     part, flags, rows = borrow(floats)[worker], borrow(whole)[worker], matrices.shape[1]
     lanes, size = part.shape[1], (rows + 2) ** 2
     H = part[:size].reshape(-1)
@@ -286,13 +288,13 @@ def eigenvalues(matrices: Any, queue: Any, worker: int, floats: Any, whole: Any,
         part[size + 6],
     )
     first = take(queue, 0) * lanes
-    while first < matrices.shape[0]:
-        _solve_tile(matrices[first : first + lanes], H, at, values[first : first + lanes])
+    while first < matrices.shape[0] and not stopped(stop):
+        _solve_tile(matrices[first : first + lanes], H, at, values[first : first + lanes], stop)
         first = take(queue, 0) * lanes
 
 
 @kernel
-def last_entries(matrices: Any, values: Any, worker: int, workers: int, room: Any, last: Any) -> None:
+def last_entries(matrices: Any, values: Any, worker: int, workers: int, room: Any, last: Any, stop: Any) -> None:
     """Find |last entry| of the unit eigenvector of each matrix for one of its eigenvalues, by inverse iteration.
 
     Parameters
@@ -306,10 +308,15 @@ def last_entries(matrices: Any, values: Any, worker: int, workers: int, room: An
         Overwritten.
     last : float64 array, shape (B,)
         Overwritten.
+    stop : int64 array, shape (1,)
+        What makes every worker return after a matrix (`lanes.stopped`).
     """
     matrices, values, last, part = borrow(matrices), borrow(values), borrow(last), borrow(room)[worker]
+    stop = borrow(stop)
     rows = matrices.shape[1]
     upper, vector, factor, swapped = part[:rows], part[rows], part[rows + 1], part[rows + 2]
     for row in range(worker, matrices.shape[0], workers):
+        if stopped(stop):
+            return
         _factorise(matrices[row], values[row], upper, factor, swapped)
         last[row] = _last_entry(upper, factor, swapped, vector)

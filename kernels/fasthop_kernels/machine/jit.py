@@ -1,4 +1,4 @@
-"""The two house decorators, and an on-disk cache that returns neither stale nor damaged code.
+"""The house decorators, and an on-disk cache that returns neither stale nor damaged code.
 
 Numba keys a cached function by the file it stands in. A kernel that calls another module would therefore go on
 returning old numbers after that module was edited or upgraded. Here every cache entry is named by a digest of its file
@@ -161,7 +161,11 @@ def _cached(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function that is called from other kernels or, with the interpreter's lock released, from a thread."""
+    """Compile a function that is called from other kernels or, with the interpreter's lock released, from a thread.
+
+    An entry point does one worker's share, and Python's threads call it side by side: numba's own `prange` optimises
+    what it calls three times more, and holds Python's signals off until it ends.
+    """
     return _cached(numba.njit(fastmath=FASTMATH, error_model="numpy", nogil=True)(function))
 
 
@@ -181,12 +185,3 @@ def formula(function: Callable[..., Any]) -> Callable[..., Any]:
     and costs half as much again to compile.
     """
     return numba.njit(fastmath=FASTMATH, error_model="numpy", forceinline=True)(function)
-
-
-def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile an entry point whose `prange` runs on all threads.
-
-    Numba optimises what it calls three times more than in a `kernel`. Where that is much, a `kernel` that does one
-    worker's share is the entry point instead, and Python's threads call it side by side.
-    """
-    return _cached(numba.njit(fastmath=FASTMATH, error_model="numpy", parallel=True)(function))

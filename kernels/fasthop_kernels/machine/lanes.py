@@ -153,6 +153,32 @@ def _take_overload(counters, index):  # type: ignore[no-untyped-def]
     return lambda counters, index: _take(counters, index)
 
 
+# --- a mark that stops threads --------------------------------------------------------------------------------------
+
+
+@intrinsic
+def _stopped(typingctx: Any, stop: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        value = builder.load_atomic(array.data, "monotonic", 8)  # a plain load may be taken out of a loop
+        return builder.icmp_signed("!=", value, _integer(0))
+
+    return types.boolean(stop), codegen
+
+
+def stopped(stop: Any) -> bool:
+    """Whether `stop`, an int64 array of one number, is not 0 any more: another thread asks to return soon.
+
+    What is returned then, and what is in arrays that are written to, is of no use to anyone.
+    """
+    return bool(stop[0] != 0)
+
+
+@overload(stopped, inline="always")
+def _stopped_overload(stop):  # type: ignore[no-untyped-def]
+    return lambda stop: _stopped(stop)
+
+
 # --- the product ----------------------------------------------------------------------------------------------------
 
 

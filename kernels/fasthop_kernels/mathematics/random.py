@@ -29,10 +29,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from fasthop_kernels.machine.bits import like
-from fasthop_kernels.machine.jit import formula, kernel, parallel_kernel
+from fasthop_kernels.machine.jit import formula, kernel
 from fasthop_kernels.machine.lanes import wide_vectors
 
 #: What the numbers are for; part of the counter, so that no two uses share a number.
@@ -136,8 +135,8 @@ def _uniform_row(words: Any, out: Any) -> None:
         out[i] = np.float64(high << _UNIFORM_SHIFT | low) * 2.0**-53
 
 
-@parallel_kernel
-def signs(seed: Any, tag: Any, realisations: Any, probability: float, out: Any) -> None:
+@kernel
+def signs(seed: Any, tag: Any, realisations: Any, first: int, probability: float, out: Any) -> None:
     """Fill `out` with signs: +1 where the draw is below floor(probability * 2**32), else -1.
 
     What is +1 at one probability is +1 at every higher one.
@@ -148,19 +147,21 @@ def signs(seed: Any, tag: Any, realisations: Any, probability: float, out: Any) 
     tag : int
         What the numbers are for, as PATTERN.
     realisations : int64 array (R,)
+    first : int
+        Item of the first row.
     probability : float
         Of +1, in [0, 1].
     out : float64 or float32 array (R, P, N)
-        Overwritten; out[r, p, i] is draw i of item p of realisation realisations[r].
+        Overwritten; out[r, p, i] is draw i of item first + p of realisation realisations[r].
     """
     items = out.shape[1]
     threshold = np.uint64(probability * 2.0**32)
-    for row in prange(out.shape[0] * items):
+    for row in range(out.shape[0] * items):
         r, item = row // items, row % items
-        _sign_row(draw(seed, tag, realisations[r], item, out.shape[2]), threshold, out[r, item])
+        _sign_row(draw(seed, tag, realisations[r], first + item, out.shape[2]), threshold, out[r, item])
 
 
-@parallel_kernel
+@kernel
 def flips(
     seed: Any, tag: Any, realisations: Any, patterns: Any, first: int, which: Any, probability: float, out: Any
 ) -> None:
@@ -187,13 +188,13 @@ def flips(
     """
     items = out.shape[1]
     threshold = np.uint64(probability * 2.0**32)
-    for row in prange(out.shape[0] * items):
+    for row in range(out.shape[0] * items):
         r, item = row // items, row % items
         words = draw(seed, tag, realisations[r], first + item, out.shape[2])
         _flip_row(words, threshold, patterns[r, which[item]], out[r, item])
 
 
-@parallel_kernel
+@kernel
 def uniforms(seed: Any, tag: Any, realisations: Any, first: int, out: Any) -> None:
     """Fill `out` with uniform numbers in [0, 1), multiples of 2**-53.
 
@@ -209,6 +210,6 @@ def uniforms(seed: Any, tag: Any, realisations: Any, first: int, out: Any) -> No
         Overwritten; out[r, c, i] takes 27 and 26 bits from the draws 2 i and 2 i + 1 of item first + c.
     """
     items = out.shape[1]
-    for row in prange(out.shape[0] * items):
+    for row in range(out.shape[0] * items):
         r, item = row // items, row % items
         _uniform_row(draw(seed, tag, realisations[r], first + item, 2 * out.shape[2]), out[r, item])

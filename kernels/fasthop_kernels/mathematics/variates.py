@@ -23,10 +23,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
 from fasthop_kernels.machine.bits import DOUBLE, binade, horner, power_of_two
-from fasthop_kernels.machine.jit import formula, kernel, parallel_kernel
+from fasthop_kernels.machine.jit import formula, kernel
 from fasthop_kernels.machine.lanes import wide_vectors
 from fasthop_kernels.mathematics.elementary import constants, exp, log1p
 from fasthop_kernels.mathematics.random import draw, philox, stamp
@@ -251,7 +250,7 @@ def _normal_row(words: Any, out: Any) -> None:
         out[i] = normal(np.uint64(words[2 * i]) << _WORD | np.uint64(words[2 * i + 1]))
 
 
-@parallel_kernel
+@kernel
 def normals(seed: Any, tag: Any, realisations: Any, first: int, out: Any) -> None:
     """Fill `out` with normal numbers of mean 0 and variance 1.
 
@@ -267,7 +266,7 @@ def normals(seed: Any, tag: Any, realisations: Any, first: int, out: Any) -> Non
         Overwritten; out[r, c, i] takes the draws 2 i and 2 i + 1 of item first + c.
     """
     items = out.shape[1]
-    for row in prange(out.shape[0] * items):
+    for row in range(out.shape[0] * items):
         r, item = row // items, row % items
         _normal_row(draw(seed, tag, realisations[r], first + item, 2 * out.shape[2]), out[r, item])
 
@@ -284,7 +283,7 @@ def _gamma_row(source: Stream, item: Any, shapes: Any, out: Any) -> None:
     gammas_of(source, panel, out)
 
 
-@parallel_kernel
+@kernel
 def gammas(seed: Any, tag: Any, realisations: Any, shapes: Any, out: Any) -> None:
     """Fill `out` with gamma variates of scale 1.
 
@@ -301,6 +300,6 @@ def gammas(seed: Any, tag: Any, realisations: Any, shapes: Any, out: Any) -> Non
         Overwritten; out[r, c, i], of shape shapes[i], takes block i of item c, and those of further attempts.
     """
     items = out.shape[1]
-    for row in prange(out.shape[0] * items):
+    for row in range(out.shape[0] * items):
         r, item = row // items, row % items
         _gamma_row(stream(seed, tag, realisations[r], 0), item, shapes, out[r, item])
