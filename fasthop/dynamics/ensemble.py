@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
+from fasthop.launch import launch
 from fasthop.model.memory import Memory
 from fasthop.results import Result, counts, extent, how_many, per_state
-from fasthop.runtime import on_threads, workers_for
 from fasthop_kernels.dynamics import ensemble as kernels
 from fasthop_kernels.dynamics.steppers import EULER, RK4, Method
-from fasthop_kernels.dynamics.tiles import workspace
 from fasthop_kernels.machine.lanes import MAX_LINES, lane_line
 
 
@@ -408,14 +407,8 @@ def integrate(
     first = np.concatenate([[0], np.cumsum(shares)]).astype(np.int64)
     tables, scheme = memory.tables, Method(method.ahead.astype(kind), method.weight.astype(kind))
     taken, widest = np.zeros(memories, np.int64), lanes or MAX_LINES * lane_line(kind)
-    workers = workers_for(int((-(-shares // lane_line(kind))).sum()))
-    floats, integers = workspace(tables, workers)
-
-    def work(worker: int, stop: np.ndarray) -> int:
-        mine = floats, integers, ends, stop
-        return int(kernels.work(worker, tables, scheme, limits, flat, first, taken, widest, *mine))
-
-    paid = on_threads(workers, work)
+    pieces = int((-(-shares // lane_line(kind))).sum())
+    paid = launch(kernels.work, tables, pieces, scheme, limits, flat, first, taken, widest, ends)
     shape = starts.shape[:-1]
     steps = ends.steps.reshape(shape)
     pace = np.repeat(h, shares).reshape(shape)

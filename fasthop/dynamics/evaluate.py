@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 
 from fasthop import checks
+from fasthop.launch import launch, of_tiles, pieces_of
 from fasthop.model.memory import Memory
-from fasthop.runtime import on_threads, workers_for
 from fasthop_kernels.dynamics import energies as kernels
-from fasthop_kernels.dynamics.tiles import workspace
-from fasthop_kernels.machine.lanes import lane_line
 
 
 def as_states(memory: Memory, states: Any) -> tuple[np.ndarray, bool]:
@@ -35,20 +33,12 @@ def owners(memory: Memory, shape: tuple[int, ...]) -> np.ndarray:
     return np.repeat(np.arange(memory.count or 1), shape[-2])
 
 
-def tile_workers(flat: np.ndarray) -> int:
-    """Return how many threads find a tile of their own in flattened states."""
-    return workers_for(-(-len(flat) // lane_line(flat.dtype)))
-
-
 def residuals(memory: Memory, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the residual and the argument of g, of the shape of the states."""
     flat = array.reshape(-1, memory.neurons)
     out, arguments = np.empty_like(flat), np.empty_like(flat)
-    tables, owner, workers = memory.tables, owners(memory, array.shape), tile_workers(flat)
-    floats, _ = workspace(tables, workers)
-    on_threads(
-        workers, lambda worker, stop: kernels.residuals(worker, tables, flat, owner, floats, out, arguments, stop)
-    )
+    every = flat, owners(memory, array.shape), out, arguments
+    launch(kernels.residuals, memory.tables, pieces_of(flat), *every, room=of_tiles)
     return out.reshape(array.shape), arguments.reshape(array.shape)
 
 

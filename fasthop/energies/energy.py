@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fasthop.dynamics.evaluate import as_states, owners, residuals, tile_workers
+from fasthop.dynamics.evaluate import as_states, owners, residuals
 from fasthop.energies.lyapunov import why_not_lyapunov
+from fasthop.launch import launch, of_tiles, pieces_of
 from fasthop.model.energy_family import Energy, as_energy
 from fasthop.model.memory import Memory
-from fasthop.runtime import on_threads
 from fasthop_kernels.dynamics import energies as kernels
 from fasthop_kernels.dynamics.flows import NONE
-from fasthop_kernels.dynamics.tiles import workspace
 
 
 def natural_energy(memory: Memory) -> str:
@@ -76,9 +75,8 @@ def energy(memory: Memory, states: Any, kind: str | Energy | None = None) -> np.
 def _kernel_energy(memory: Memory, array: np.ndarray, which: int) -> np.ndarray:
     flat = array.reshape(-1, memory.neurons)
     out = np.empty(len(flat), memory.dtype)
-    tables, owner, workers = memory.tables, owners(memory, array.shape), tile_workers(flat)
-    floats, _ = workspace(tables, workers)
-    on_threads(workers, lambda worker, stop: kernels.energies(worker, tables, flat, owner, which, floats, out, stop))
+    every = flat, owners(memory, array.shape), which, out
+    launch(kernels.energies, memory.tables, pieces_of(flat), *every, room=of_tiles)
     return out
 
 

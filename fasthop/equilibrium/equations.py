@@ -16,8 +16,9 @@ import numpy as np
 from fasthop import checks
 from fasthop.dynamics.evaluate import curvature, owners, relative, residuals, slopes, thin_curvature
 from fasthop.dynamics.jacobians import flow_jacobians, jacobians
+from fasthop.launch import launch
 from fasthop.model.memory import Memory
-from fasthop.runtime import on_threads, one_blas_thread, workers_for
+from fasthop.runtime import one_blas_thread
 from fasthop_kernels.dynamics.steppers import EULER
 from fasthop_kernels.dynamics.tables import Tables
 from fasthop_kernels.linear import adjoint as kernels
@@ -105,7 +106,7 @@ class Equations:
         `way` has fields of `kernels.Way` and `method`; by default it is Euler with h = 1, the backward iteration.
         """
         kind, lanes = self.memory.dtype, lines * lane_line(self.memory.dtype)
-        workers, method = workers_for(len(problem.tiles)), way.get("method", EULER)
+        method = way.get("method", EULER)
         tables = self.tables if tables is None else tables
         plan = kernels.Way(
             kind=way.get("kind", kernels.RUNGE_KUTTA),
@@ -117,11 +118,12 @@ class Equations:
             hessenberg=way.get("hessenberg", np.zeros((0, 0, 0), kind)),
             columns=way.get("columns", np.full(len(self.states), -1)),
         )
-        floats = _buffers(tables, kernels.kept_vectors(plan.kind, plan.dimensions), lanes, workers)
-        lengths = np.zeros((workers, lanes), np.int64)
-        on_threads(
-            workers, lambda worker, stop: kernels.work(worker, tables, plan, problem, floats, lengths, found, stop)
-        )
+        kept = kernels.kept_vectors(plan.kind, plan.dimensions)
+
+        def room(tables: Tables, workers: int) -> tuple[np.ndarray, ...]:
+            return _buffers(tables, kept, lanes, workers), np.zeros((workers, lanes), np.int64)
+
+        launch(kernels.work, tables, len(problem.tiles), plan, problem, found, room=room)
         return found
 
     # --- J as a matrix ----------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def _load_tile(
 
 @kernel
 def energies(
-    worker: int, tables: Tables, states: Any, memories: Any, which: int, floats: Any, out: Any, stop: Any
+    worker: int, tables: Tables, states: Any, memories: Any, which: int, out: Any, floats: Any, stop: Any
 ) -> None:
     """Write an energy of every state in one worker's share.
 
@@ -102,10 +102,10 @@ def energies(
         The memory of each state, in ascending order.
     which : int
         LEGENDRE, QUADRATIC (not for OUTSIDE) or SQUARE.
-    floats : float array
-        From `tiles.workspace`; overwritten. Its first axis is the number of workers.
     out : float array, shape (B,)
         Overwritten.
+    floats : float array
+        From `tiles.workspace`; overwritten. Its first axis is the number of workers.
     stop : int64 array, shape (1,)
         What makes every worker return after a tile (`lanes.stopped`).
     """
@@ -123,7 +123,7 @@ def energies(
 
 @kernel
 def residuals(
-    worker: int, tables: Tables, states: Any, memories: Any, floats: Any, out: Any, arguments: Any, stop: Any
+    worker: int, tables: Tables, states: Any, memories: Any, out: Any, arguments: Any, floats: Any, stop: Any
 ) -> None:
     """Write the residual of every state, and the argument of g there; parameters as in `energies`.
 

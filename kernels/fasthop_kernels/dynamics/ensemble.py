@@ -425,9 +425,9 @@ def work(
     first: Any,
     taken: Any,
     most_lanes: int,
+    ends: Ends,
     floats: Any,
     integers: Any,
-    ends: Ends,
     stop: Any,
 ) -> int:
     """Do one worker's share of integrating every start to its end; the others may work at the same time.
@@ -445,10 +445,10 @@ def work(
         Zeros before the first worker begins; the queues that all workers share.
     most_lanes : int
         Widest tile, a multiple of `lane_line`; the results do not depend on it.
-    floats, integers
-        From `tiles.workspace`; overwritten. Their first axis is the number of workers.
     ends : Ends
         Overwritten.
+    floats, integers
+        From `tiles.workspace`; overwritten. Their first axis is the number of workers.
     stop : int64 array, shape (1,)
         What makes every worker return after a step (`lanes.stopped`).
 

@@ -416,7 +416,7 @@ def _solve_tile(
 
 @kernel
 def work(
-    worker: int, tables: Tables, way: Way, problem: Problem, floats: Any, lengths: Any, found: Adjoints, stop: Any
+    worker: int, tables: Tables, way: Way, problem: Problem, found: Adjoints, floats: Any, lengths: Any, stop: Any
 ) -> None:
     """Solve a = Jᵀa + e for the tiles that one thread takes.
 
@@ -426,11 +426,11 @@ def work(
     tables : Tables
     way : Way
     problem : Problem
+    found : Adjoints
+        Overwritten.
     floats : float array, shape (workers, room_size), for the widest tile
     lengths : int64 array, shape (workers, lanes), for the widest tile
         Overwritten, as is `floats`.
-    found : Adjoints
-        Overwritten.
     stop : int64 array, shape (1,)
         What makes every worker return after a product (`lanes.stopped`).
     """
