@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
 import json
 import math
@@ -68,11 +69,37 @@ class Spec:
         """Realisations of every task, at most."""
         return int(self.values[REALISATIONS][0])
 
+    @functools.cached_property
+    def columns(self) -> list[str]:
+        """Those that name a task: all but the number of realisations."""
+        return [column for column in self.values if column != REALISATIONS]
+
+    @functools.cached_property
+    def tasks(self) -> int:
+        """How many there are."""
+        return math.prod(len(self.values[column]) for column in self.columns)
+
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Parameters of every task; the first field changes slowest."""
-        columns = [column for column in self.values if column != REALISATIONS]
-        for values in itertools.product(*(self.values[column] for column in columns)):
-            yield dict(zip(columns, values, strict=True))
+        for values in itertools.product(*(self.values[column] for column in self.columns)):
+            yield dict(zip(self.columns, values, strict=True))
+
+    def combination(self, rank: int) -> dict[str, Any]:
+        """Parameters of one task."""
+        task = dict(self._first)
+        for column, values in self._varied:
+            rank, place = divmod(rank, len(values))
+            task[column] = values[place]
+        return task
+
+    @functools.cached_property
+    def _first(self) -> dict[str, Any]:
+        return {column: self.values[column][0] for column in self.columns}
+
+    @functools.cached_property
+    def _varied(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """What varies, the fastest first."""
+        return [(column, self.values[column]) for column in reversed(self.columns) if len(self.values[column]) > 1]
 
     def to_mapping(self) -> dict[str, Any]:
         """Spell the spec out, ranges and defaults included, so that `spec_from_mapping` gives it back."""
