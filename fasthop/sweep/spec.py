@@ -26,8 +26,9 @@ Registry = Mapping[str, Experiment]
 REALISATIONS = "realisations"
 STOP = "stop"
 
-#: More is a slip of the pen: the plan alone would fill the memory.
-MOST_TASKS = 10**5
+#: More is a slip of the pen. A million take some seconds to plan and half a gigabyte; `bench/bench_store.py` says more.
+MOST_TASKS = 10**6
+MOST_VALUES = 10**5  # of a field
 MOST_REALISATIONS = 10**8
 
 #: What a spec may have: characters, levels of tables and lists in each other, and problems that are told.
@@ -83,6 +84,11 @@ class Spec:
         """Parameters of every task; the first field changes slowest."""
         for values in itertools.product(*(self.values[column] for column in self.columns)):
             yield dict(zip(self.columns, values, strict=True))
+
+    def each_value(self) -> Iterator[dict[str, Any]]:
+        """Parameters of some tasks that together have every value of every field."""
+        for place in range(max(len(self.values[column]) for column in self.columns)):
+            yield {column: self.values[column][place % len(self.values[column])] for column in self.columns}
 
     def combination(self, rank: int) -> dict[str, Any]:
         """Parameters of one task."""
@@ -165,6 +171,24 @@ def spec_from_text(text: str, registry: Registry | None = None) -> Spec:
 
 def spec_from_mapping(mapping: Mapping[str, Any], registry: Registry | None = None, source: str = "") -> Spec:
     """Check what a TOML file would hold; parameters and errors as in `load_spec`."""
+    return _checked(mapping, registry, source, Spec.combinations)
+
+
+def begun_spec(mapping: Mapping[str, Any], registry: Registry | None = None, source: str = "") -> Spec:
+    """Check what a sweep that was begun has of its spec; parameters and errors as in `load_spec`.
+
+    All combinations were checked when it began. What may have changed since, such as a file that is gone, is seen by
+    each value alone: a million combinations would take longer than what they are looked at for.
+    """
+    return _checked(mapping, registry, source, Spec.each_value)
+
+
+def _checked(
+    mapping: Mapping[str, Any],
+    registry: Registry | None,
+    source: str,
+    tasks: Callable[[Spec], Iterable[dict[str, Any]]],
+) -> Spec:
     given = _plain(mapping)
     problems: list[str] = []
     seed = _seed(given.get("seed", 0), problems)
@@ -178,16 +202,16 @@ def spec_from_mapping(mapping: Mapping[str, Any], registry: Registry | None = No
     if not problems:
         problems += _too_many(spec)
     if not problems:
-        problems += _few(dict.fromkeys(_problems_together(spec)))
+        problems += _few(dict.fromkeys(_problems_together(spec, tasks(spec))))
     if problems:
         raise SpecError(_few(problems))
     return spec
 
 
-def _problems_together(spec: Spec) -> Iterator[str]:
+def _problems_together(spec: Spec, tasks: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Say what is wrong with values taken together, of as many combinations as give enough problems to tell."""
     found: set[str] = set()
-    for task in spec.combinations():
+    for task in tasks:
         try:
             sentences = [f"{path} {sentence}" for path, sentence in spec.experiment.problems(task)]
         except (ArithmeticError, MemoryError) as error:
@@ -237,8 +261,8 @@ def _plain(value: Any, level: int = 0) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(entry, level + 1) for key, entry in value.items()}
     if isinstance(value, (list, tuple, range)):
-        if isinstance(value, range) and len(value) > MOST_TASKS:
-            raise SpecError([f"The spec must have at most {MOST_TASKS} values of a field; got {value}."])
+        if isinstance(value, range) and len(value) > MOST_VALUES:
+            raise SpecError([f"The spec must have at most {MOST_VALUES} values of a field; got {value}."])
         return [_plain(entry, level + 1) for entry in value]
     return value
 
@@ -361,7 +385,7 @@ def _stop(given: dict[str, Any], experiment: Experiment, problems: list[str]) ->
 
 
 def _too_many(spec: Spec) -> list[str]:
-    tasks = math.prod(len(values) for values in spec.values.values())
+    tasks = spec.tasks
     swept = [_path(field) for field in spec.experiment.fields if len(spec.values[field.column]) > 1]
     if tasks > MOST_TASKS:
         return [f"{' × '.join(swept)} must multiply into at most {MOST_TASKS} tasks; got {tasks}."]
@@ -396,11 +420,11 @@ def _values(field: Field, given: Mapping[str, Any], problems: list[str]) -> tupl
     for item in items:
         try:
             values += [_completed(field, path, value) for value in _PARSERS[field.kind](field, path, item)]
-            if len(values) > MOST_TASKS:
-                raise _RefusedError(path, f"must have at most {MOST_TASKS} values; got more.")
+            if len(values) > MOST_VALUES:
+                raise _RefusedError(path, f"must have at most {MOST_VALUES} values; got more.")
         except _RefusedError as problem:
             problems.append(str(problem))
-        if len(problems) > wrong + MOST_PROBLEMS or len(values) > MOST_TASKS:
+        if len(problems) > wrong + MOST_PROBLEMS or len(values) > MOST_VALUES:
             return ()
     times = Counter(map(_spelled, values))
     twice = [(value, count) for value, count in times.items() if count > 1]
@@ -445,8 +469,8 @@ def _range(path: str, table: dict[str, Any], kind: type) -> list[int | float]:
     if last < first:
         raise _RefusedError(f"{path}.to", f"must be at least {_shown(first)}, the start; got {_shown(last)}.")
     steps = (last - first) / step
-    if steps >= MOST_TASKS:
-        raise _RefusedError(path, f"must have at most {MOST_TASKS} values; got {_shown(table)}.")
+    if steps >= MOST_VALUES:
+        raise _RefusedError(path, f"must have at most {MOST_VALUES} values; got {_shown(table)}.")
     values = [first + i * step for i in range(int(steps + 1e-9) + 1)]
     # Rounded, 0.02, 0.04, 0.06 are the numbers that one would have written.
     return values if kind is int else [float(f"{value:.12g}") for value in values]
@@ -514,8 +538,8 @@ def _parse_table(field: Field, path: str, value: Any) -> list[Any]:
     for key in sorted(table.keys() - {"name"}):
         place = f"{path}.{_cut(key)}"
         parameters.append((key, [_number(place, item, float) for item in _spread(field, place, table[key], float)]))
-        if math.prod(len(choices) for _, choices in parameters) > MOST_TASKS:
-            raise _RefusedError(path, f"must multiply into at most {MOST_TASKS} values; got more.")
+        if math.prod(len(choices) for _, choices in parameters) > MOST_VALUES:
+            raise _RefusedError(path, f"must multiply into at most {MOST_VALUES} values; got more.")
     names, values = zip(*parameters, strict=True)
     return [dict(zip(names, choice, strict=True)) for choice in itertools.product(*values)]
 

@@ -27,7 +27,7 @@ from fasthop.sweep.errors import FolderError, SpecError
 from fasthop.sweep.index import Failure, Held
 from fasthop.sweep.machine import machine
 from fasthop.sweep.plan import Names
-from fasthop.sweep.spec import MOST_REALISATIONS, REALISATIONS, Registry, Spec, spec_from_mapping
+from fasthop.sweep.spec import MOST_REALISATIONS, REALISATIONS, Registry, Spec, begun_spec
 
 try:
     import fcntl
@@ -187,7 +187,7 @@ def read_spec(folder: Path, registry: Registry | None = None) -> Spec:
     """Return the spec that a folder holds a sweep of; errors as `read_manifest`."""
     manifest = read_manifest(folder)
     try:
-        return spec_from_mapping(manifest["spec"], registry, manifest["source"])
+        return begun_spec(manifest["spec"], registry, manifest["source"])
     except SpecError as error:
         raise FolderError(f"{folder} holds a sweep that this fasthop cannot run: {error.problems[0]}") from None
 
