@@ -19,7 +19,7 @@ if __name__ == "__main__":
     with multiprocessing.get_context(method).Pool(2) as pool:
         found = pool.map_async(norm, [1, 2])
         try:
-            print(found.get(timeout=240) == (expected or [norm(1), norm(2)]))
+            print(found.get(timeout=3600) == (expected or [norm(1), norm(2)]))
         except RuntimeError as error:
             print(error)
 """
