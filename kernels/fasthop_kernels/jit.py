@@ -37,6 +37,7 @@ FASTMATH = {"contract", "nsz"}
 _FOLDER = pathlib.Path(__file__).parent
 
 
+@functools.cache
 def _imports(source: bytes) -> set[str]:
     """Names of the modules of this package that a source imports, and of everything that might be one."""
     names: set[str] = set()
