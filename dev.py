@@ -2,7 +2,8 @@
 """Set up .venv beside this file where needed, then run something in it.
 
 usage: python3 dev.py run [ARG ...]    the demo: fasthop demo ARG ...
-       python3 dev.py test [ARG ...]   the tests: pytest ARG ...
+       python3 dev.py test             the tests but for the slow ones, on up to four cores
+       python3 dev.py test ARG ...     any tests: pytest ARG ...
        python3 dev.py check            ruff, mypy and the import contracts
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
+TESTS = ["-n", "logical", "-m", "not slow"]
 CHECKS = ["ruff check .", "ruff format --check .", "mypy", "lint-imports"]
 
 
@@ -67,7 +69,7 @@ def main(what="", *rest):
         become([tool("fasthop"), "demo", *rest])  # from where the caller stands: ARG may name files
     os.chdir(ROOT)
     if what == "test":
-        become([tool("pytest"), *rest])
+        become([tool("pytest"), *(rest or TESTS)])
     failed = 0
     for check in CHECKS:
         print("$", check, flush=True)

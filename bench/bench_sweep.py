@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from fasthop.experiments import EXPERIMENTS
-from fasthop.sweep.plan import plan_chunks, plan_tasks
+from fasthop.sweep.pending import Agenda
+from fasthop.sweep.plan import plan_tasks
 from fasthop.sweep.run import run
 from fasthop.sweep.spec import load_spec
 
@@ -36,7 +37,7 @@ def chunk_seconds(count):
     """Median time of the kernels of one chunk, over `count` of them."""
     checked = load_spec(spec(count), REGISTRY)
     seconds = []
-    for chunk in plan_chunks(plan_tasks(checked), checked.realisations):
+    for chunk in Agenda(checked, plan_tasks(checked)):
         began = time.perf_counter()
         CAPACITY.rows(chunk.task.parameters, chunk.realisations, checked.seed)
         seconds.append(time.perf_counter() - began)

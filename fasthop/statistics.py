@@ -87,17 +87,26 @@ def over_realisations(successes: Any, trials: Any = 1.0, level: float = 0.95) ->
     W. G. Cochran, Sampling Techniques, 3rd ed., 1977, section 6.3 (ratio estimates) and 9A (clusters).
     """
     k = np.asarray(successes, float)
-    n = np.broadcast_to(np.asarray(trials, float), k.shape)
-    rates = k[n > 0] / n[n > 0]
-    if not rates.size:
-        return np.nan, np.nan
-    if rates.size == 1 and 0 < rates[0] < 1:
-        return 0.0, 1.0
-    if np.ptp(rates) == 0:
-        low, high = clopper_pearson(rates[0] * rates.size, rates.size, level)
-        return float(low), float(high)
-    least, most = ratio_interval(k, n, level)
-    return max(least, 0.0), min(most, 1.0)
+    low, high = _over_rows(k[None], np.broadcast_to(np.asarray(trials, float), k.shape)[None], level)
+    return float(low[0]), float(high[0])
+
+
+def _over_rows(k: np.ndarray, n: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the intervals of `over_realisations` for each row of (G, R) numbers."""
+    tried = n > 0
+    count = tried.sum(axis=1)
+    least, most = np.full(k.shape, np.inf), np.full(k.shape, -np.inf)
+    least, most = np.divide(k, n, out=least, where=tried), np.divide(k, n, out=most, where=tried)
+    least, most = least.min(axis=1, initial=np.inf), most.max(axis=1, initial=-np.inf)
+    low, high = np.full(len(k), np.nan), np.full(len(k), np.nan)
+    alone = (count == 1) & (least > 0) & (least < 1)
+    low[alone], high[alone] = 0.0, 1.0
+    same = (least == most) & ~alone
+    low[same], high[same] = clopper_pearson(least[same] * count[same], count[same], level)
+    differ = (count > 0) & ~alone & ~same
+    lower, upper = _ratio_rows(k[differ], n[differ], level)
+    low[differ], high[differ] = np.maximum(lower, 0.0), np.minimum(upper, 1.0)
+    return low, high
 
 
 def ratio_interval(sums: Any, sizes: Any, level: float = 0.95) -> tuple[float, float]:
@@ -117,12 +126,20 @@ def ratio_interval(sums: Any, sizes: Any, level: float = 0.95) -> tuple[float, f
     W. G. Cochran, Sampling Techniques, 3rd ed., 1977, section 6.3.
     """
     s, n = np.asarray(sums, float), np.asarray(sizes, float)
-    count, total = s.size, float(n.sum())
     if np.count_nonzero(n) < 2:
         return np.nan, np.nan
-    ratio = float(s.sum()) / total
-    error = np.sqrt(count / (count - 1) * np.square(s - ratio * n).sum()) / total
-    half = float(special.stdtrit(count - 1, (1 + level) / 2) * error)
+    low, high = _ratio_rows(s[None], n[None], level)
+    return float(low[0]), float(high[0])
+
+
+def _ratio_rows(s: np.ndarray, n: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the intervals of `ratio_interval` for each row of (G, R) numbers, of which several n are above 0."""
+    count, total = s.shape[1], n.sum(axis=1)
+    if not len(s) or count < 2:
+        return np.full(len(s), np.nan), np.full(len(s), np.nan)
+    ratio = s.sum(axis=1) / total
+    error = np.sqrt(count / (count - 1) * np.square(s - ratio[:, None] * n).sum(axis=1)) / total
+    half = special.stdtrit(count - 1, (1 + level) / 2) * error
     return ratio - half, ratio + half
 
 
@@ -154,9 +171,21 @@ def with_undecided(successes: Any, undecided: Any, trials: Any, level: float = 0
     successes, undecided, trials : array_like, shape (R,)
     level : float
     """
-    k, open_ = np.asarray(successes, float), np.asarray(undecided, float)
-    worst, best = over_realisations(k, trials, level), over_realisations(k + open_, trials, level)
-    return min(worst[0], best[0]), max(worst[1], best[1])
+    k, open_, n = np.broadcast_arrays(successes, undecided, trials)
+    low, high = with_undecided_rows(k[None], open_[None], n[None], level)
+    return float(low[0]), float(high[0])
+
+
+def with_undecided_rows(
+    successes: np.ndarray, undecided: np.ndarray, trials: np.ndarray, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the intervals of `with_undecided` for each row of (G, R) counts: those of many tasks at once."""
+    k, open_, n = (np.asarray(part, float) for part in (successes, undecided, trials))
+    low, high = _over_rows(k, n, level)
+    some = open_.any(axis=1)  # elsewhere the best is the worst
+    lower, upper = _over_rows((k + open_)[some], n[some], level)
+    low[some], high[some] = np.minimum(low[some], lower), np.maximum(high[some], upper)
+    return low, high
 
 
 def bootstrap(

@@ -23,7 +23,7 @@ DIGITS = ROOT / "data" / "digits.parquet"
 
 def python(*arguments, **options):
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, **options)
 
 
 # --- importing ------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ if __name__ == "__main__":
     expected = [norm(1), norm(2)] if before == "started" else None
     with multiprocessing.get_context(method).Pool(2) as pool:
         found = pool.map_async(norm, [1, 2])
-        print(found.get(timeout=240) == (expected or [norm(1), norm(2)]))
+        print(found.get(timeout=3600) == (expected or [norm(1), norm(2)]))
 """
 
 

@@ -563,7 +563,7 @@ def test_sound_files_are_taken(sound):
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(300, id="some"), pytest.param(10_000, id="many", marks=pytest.mark.slow)]
+    "count", [pytest.param(300, id="some"), pytest.param(10_000, id="many", marks=pytest.mark.long)]
 )
 @pytest.mark.parametrize("name", SOUND)
 def test_mutated_file_is_numbers_or_one_sentence(sound, name, count):

@@ -86,20 +86,26 @@ def make_table(
     if found[starts_of_runs(found)].tolist() != list(realisations):
         due = f"{list(realisations)}, each and in this order"
         raise TableError(f"{spec.experiment.name} must return rows of the realisations {due}.")
-    versions = [SCHEMA_VERSION, STREAM_VERSION, KERNEL_VERSION, fasthop.__version__]
-    identity = [task.task_id, *versions, instruction_set, spec.seed]
     count = len(found)
-    arrays = [pa.repeat(pa.scalar(value, field.type), count) for value, field in zip(identity, IDENTITY, strict=True)]
-    for name in own:
+    arrays = [pa.array([task.task_id] * count, pa.string()), *_alike(instruction_set, spec.seed, count)]
+    for name, kind in zip(own, schema.types[len(IDENTITY) :], strict=True):
         try:
-            array = pa.array(columns[name], schema.field(name).type)
+            array = pa.array(columns[name], kind)
         except (pa.ArrowException, OverflowError, TypeError) as error:
-            kind = schema.field(name).type
             raise TableError(f"{spec.experiment.name} must return {name} as {kind}: {error}") from None
         if len(array) != count or array.null_count:
             raise TableError(f"{spec.experiment.name} must return {count} values of {name}, none of them null.")
         arrays.append(array)
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+@functools.lru_cache(maxsize=8)
+def _alike(instruction_set: str, seed: int, count: int) -> list[pa.Array]:
+    """Return the columns of IDENTITY after the first for so many rows: most chunks of a run have the same."""
+    values = [SCHEMA_VERSION, STREAM_VERSION, KERNEL_VERSION, fasthop.__version__, instruction_set, seed]
+    return [
+        pa.repeat(pa.scalar(value, field.type), count) for value, field in zip(values, list(IDENTITY)[1:], strict=True)
+    ]
 
 
 def starts_of_runs(*columns: np.ndarray) -> np.ndarray:
@@ -108,7 +114,7 @@ def starts_of_runs(*columns: np.ndarray) -> np.ndarray:
     new[:1] = True
     for column in columns:
         new[1:] |= column[1:] != column[:-1]
-    return np.flatnonzero(new)
+    return new.nonzero()[0]
 
 
 def counts_per_realisation(experiment: Experiment, columns: Mapping[str, Any], starts: np.ndarray) -> np.ndarray:

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from fasthop.sweep import store as stores
-from fasthop.sweep.columns import IDENTITY, parquet_bytes, read_table, table_schema
+from fasthop.sweep.columns import IDENTITY, parquet_bytes
 from fasthop.sweep.errors import FolderError
-from fasthop.sweep.index import Index, held, index_files
-from fasthop.sweep.plan import TaskPlan, parts, plan_tasks
+from fasthop.sweep.index import Index, Rows, cut, held, index_files
+from fasthop.sweep.plan import Plan, plan_tasks
 from fasthop.sweep.spec import Registry, Spec
 from fasthop.sweep.store import (
     Store,
@@ -94,7 +94,7 @@ def merge(folders: Sequence[str | Path], out: str | Path, registry: Registry | N
     manifests = [read_manifest(folder) for folder in sources]
     runs = [run for manifest in manifests for run in manifest["runs"]]
     failed = [failure for manifest in manifests for failure in manifest["failed"]]
-    with open_store(out, spec, plan_tasks(spec), "merge", merged=[str(folder) for folder in sources]) as store:
+    with open_store(out, spec, plan_tasks(spec).names, "merge", merged=[str(folder) for folder in sources]) as store:
         others = [folder for folder in sources if not _same(folder, out)]
         report = _rewrite(store, out, spec, [out, *others], failed)
         store.inherit(runs)
@@ -108,7 +108,7 @@ def compact(folder: str | Path, registry: Registry | None = None) -> MergeReport
     """
     folder = named(folder)
     spec = read_spec(folder, registry)
-    with open_store(folder, spec, plan_tasks(spec), "compact") as store:
+    with open_store(folder, spec, plan_tasks(spec).names, "compact") as store:
         return _rewrite(store, folder, spec, [folder], [])
 
 
@@ -134,78 +134,46 @@ def _rewrite(
     tasks = plan_tasks(spec)
 
     def rewrite(paths: list[Path]) -> tuple[Index, np.ndarray, int]:
-        index = index_files(paths, tasks, spec)
-        entries = index.once()
-        differing = _compare(index, entries, spec, tasks)
-        store.rewrite(_pieces(index, entries, spec, tasks), paths)
+        index = index_files(paths, tasks.names, spec.experiment, spec.seed)
+        entries, rows = index.once(), Rows(index, spec.experiment, spec.seed)
+        differing = _compare(index, entries, rows, tasks)
+        store.rewrite(_pieces(index, entries, rows, spec, tasks), paths)
         return index, entries, differing
 
     index, entries, differing = using_files(folders, rewrite)
-    store.failed = outstanding([*failed, *store.failed], held(index, tasks), spec.realisations)
+    store.failed = outstanding([*failed, *store.failed], held(index, len(tasks)), tasks.names, spec.realisations)
     notes = (*store.notes, *(refresh(out, spec.experiment, store) if len(entries) else ()))
-    machines = tuple(np.unique(index.instruction_set[entries]).tolist())
+    machines = tuple(index.machines[number] for number in np.unique(index.machine[entries]))
     repeated, before = len(index.task) - len(entries), len(index.files)
     return MergeReport(out, store.rows, before, len(table_files(out)), repeated, machines, differing, notes)
 
 
 def _pieces(
-    index: Index, entries: np.ndarray, spec: Spec, tasks: Sequence[TaskPlan]
+    index: Index, entries: np.ndarray, rows: Rows, spec: Spec, tasks: Plan
 ) -> Iterator[tuple[int, int, pa.Table]]:
     """Cut entries into files of at most FLUSH_ROWS rows, but at least one realisation."""
-    first_chunk = np.concatenate([[0], np.cumsum([parts(task, spec.realisations) for task in tasks])])
-    per_chunk = np.array([task.per_chunk for task in tasks])
-    total = 0
-    cuts = [0]
-    for place, rows in enumerate(index.rows[entries].tolist()):
-        if total and total + rows > stores.FLUSH_ROWS:
-            cuts.append(place)
-            total = 0
-        total += rows
-    for low, high in zip(cuts, [*cuts[1:], len(entries)], strict=True):
-        own = entries[low:high]
-        if len(own):
-            ends = index.task[own[[0, -1]]]
-            first, last = first_chunk[ends] + index.realisation[own[[0, -1]]] // per_chunk[ends]
-            yield int(first), int(last), gather(index, own, spec)
+    first_chunk = tasks.first_chunks(spec.realisations)
+    for own in cut(entries, index.rows[entries], stores.FLUSH_ROWS):
+        ends = index.task[own[[0, -1]]]
+        first, last = first_chunk[ends] + index.realisation[own[[0, -1]]] // tasks.per_chunk[ends]
+        yield int(first), int(last), rows.of(own)
 
 
-def gather(index: Index, entries: np.ndarray, spec: Spec) -> pa.Table:
-    """Read the rows of entries, in their order; one file at a time is in the memory."""
-    schema, tables = table_schema(spec.experiment), []
-    size = index.rows[entries]
-    place = np.empty(int(size.sum()), np.int64)  # where each row, as it is read, belongs
-    begin = np.cumsum(size) - size
-    filled = 0
-    for file in np.unique(index.file[entries]):
-        own = np.flatnonzero(index.file[entries] == file)
-        count = size[own]
-        steps = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-        rows = np.repeat(index.first[entries[own]], count) + steps
-        place[filled : filled + len(rows)] = np.repeat(begin[own], count) + steps
-        filled += len(rows)
-        tables.append(read_table(index.files[file], schema, spec.seed).take(pa.array(rows)))
-    if not tables:
-        return schema.empty_table()
-    order = np.empty_like(place)
-    order[place] = np.arange(len(place))
-    return pa.concat_tables(tables).take(pa.array(order)).cast(schema)
-
-
-def _compare(index: Index, kept: np.ndarray, spec: Spec, tasks: Sequence[TaskPlan]) -> int:
+def _compare(index: Index, kept: np.ndarray, rows: Rows, tasks: Plan) -> int:
     """Compare the rows of realisations that are there several times; count those that differ for a reason."""
     others = np.setdiff1d(np.arange(len(index.task)), kept)
     twin = _twins(index, kept, others)
     differing = 0
     for start in range(0, len(others), 10_000):
         pair = [some[start : start + 10_000] for some in (twin, others)]
-        if same_bits(*(gather(index, some, spec) for some in pair)):
+        if same_bits(*(rows.of(some) for some in pair)):
             continue
         for one, two in zip(*pair, strict=True):
-            if same_bits(*(gather(index, np.array([entry]), spec) for entry in (one, two))):
+            if same_bits(*(rows.of(np.array([entry])) for entry in (one, two))):
                 continue
-            if index.instruction_set[one] == index.instruction_set[two]:
+            if index.machine[one] == index.machine[two]:
                 files = " and ".join(str(index.files[index.file[entry]]) for entry in (one, two))
-                which = f"realisation {index.realisation[one]} of the task {tasks[index.task[one]].task_id}"
+                which = f"realisation {index.realisation[one]} of the task {tasks.names[index.task[one]]}"
                 raise FolderError(f"{files} differ in {which}: fasthop verify says which of them is wrong.")
             differing += 1
     return differing
@@ -214,7 +182,7 @@ def _compare(index: Index, kept: np.ndarray, spec: Spec, tasks: Sequence[TaskPla
 def _twins(index: Index, kept: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return which of the kept entries, which are sorted, has the realisation of each of the others."""
     most = int(index.realisation.max(initial=0)) + 1
-    key = index.task * most + index.realisation
+    key = index.task.astype(np.int64) * most + index.realisation
     return np.asarray(kept[np.searchsorted(key[kept], key[others])])
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from fasthop.sweep.columns import counts_per_realisation, starts_of_runs
-from fasthop.sweep.index import Held
-from fasthop.sweep.plan import Chunk, Shard, TaskPlan, parts, whole_chunk
+from fasthop.sweep.index import Failure, Held, nothing
+from fasthop.sweep.plan import Chunk, Plan, Shard, TaskPlan, whole_chunk
 from fasthop.sweep.spec import Spec
+
+#: Small tables that are counted together.
+_TOGETHER = 64
 
 
 class Result(NamedTuple):
@@ -51,45 +54,110 @@ class Agenda:
         Chunks that were there at the beginning, or need not be computed; those of other shards not counted.
     left : int
         Chunks that lack, at most.
+    lacking : int64 array, shape (T,)
+        Those of every task.
     """
 
     def __init__(
         self,
         spec: Spec,
-        tasks: Sequence[TaskPlan],
-        there: Mapping[str, Held],
+        tasks: Plan,
+        there: Held | None = None,
         shard: Shard | None = None,
-        failed: Mapping[str, Collection[int]] = {},
+        failed: Sequence[Failure] = (),
     ) -> None:
-        self._spec, self._shard = spec, shard
-        self._lists: list[_Task] = []
-        number = 0
-        for rank, task in enumerate(tasks):
-            if shard is None or spec.stop is None or shard.has(rank):
-                self._lists.append(
-                    _Task(spec, task, number, there.get(task.task_id), shard, failed.get(task.task_id, ()))
-                )
-            number += parts(task, spec.realisations)
-        self._by_id = {one.task.task_id: one for one in self._lists}
-        self.left = sum(one.left for one in self._lists)
-        self.there = sum(one.total for one in self._lists) - self.left
+        self._spec, self._tasks, self._shard = spec, tasks, shard
+        self._there = nothing(len(tasks)) if there is None else there
+        self._failed: dict[int, list[int]] = {}
+        for rank, one in zip(tasks.names.ranks([one.task_id for one in failed]).tolist(), failed, strict=True):
+            if rank >= 0:
+                self._failed.setdefault(rank, []).append(one.realisation)
+        self._first = tasks.first_chunks(spec.realisations)
+        #: Tasks whose results are awaited.
+        self._begun: dict[str, _Task] = {}
+        total = self._own(self._first[1:]) - self._own(self._first[:-1])
+        if shard is not None and spec.stop is not None:  # a shard has whole tasks
+            total = np.where(np.arange(len(tasks)) % shard.total == shard.number - 1, np.diff(self._first), 0)
+        self.lacking = total - self._complete(total)
+        self.left = int(self.lacking.sum())
+        self.there = int(total.sum()) - self.left
+
+    def _own(self, number: np.ndarray) -> np.ndarray:
+        """Count the chunks below a number, those of the shard where there is one that takes some of every task."""
+        if self._shard is None or self._spec.stop is not None:
+            return number
+        return (number - self._shard.number + self._shard.total) // self._shard.total
+
+    def _complete(self, total: np.ndarray) -> np.ndarray:
+        """Count the chunks of every task that are there, or need not be computed."""
+        bounds, realisations, _ = self._there
+        if self._spec.stop is not None:
+            complete = np.zeros(len(total), np.int64)
+            for rank in {*np.flatnonzero(np.diff(bounds)).tolist(), *self._failed}:
+                complete[rank] = total[rank] and total[rank] - self._task(rank).left
+            return complete
+        most = self._spec.realisations
+        task = np.repeat(np.arange(len(total)), np.diff(bounds))
+        number = self._number(task, realisations.astype(np.int64))[realisations < most]
+        if self._failed:
+            lost = np.array(
+                [(rank, one) for rank, some in self._failed.items() for one in some if one < most], np.int64
+            )
+            number = np.sort(np.concatenate([number, self._number(*lost.reshape(-1, 2).T)]))
+        starts = starts_of_runs(number)
+        chunk = number[starts]
+        task = np.searchsorted(self._first, chunk, "right") - 1
+        per_chunk = self._tasks.per_chunk[task]
+        size = np.minimum(per_chunk, most - (chunk - self._first[task]) * per_chunk)
+        own = self._own(chunk + 1) > self._own(chunk)
+        return np.bincount(task[own & (np.diff(starts, append=len(number)) == size)], minlength=len(total))
+
+    def _number(self, task: np.ndarray, realisations: np.ndarray) -> np.ndarray:
+        """Return the numbers of the chunks that realisations are in."""
+        return np.asarray(self._first[task] + realisations // self._tasks.per_chunk[task])
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield what lacks, task by task; a task ends early once the results taken so far are enough."""
-        for one in self._lists:
+        for rank in np.flatnonzero(self.lacking).tolist():
+            one = self._begun.setdefault(self._tasks.names[rank], self._task(rank))
             yield from one
+
+    def _task(self, rank: int) -> _Task:
+        return _Task(
+            self._spec,
+            self._tasks[rank],
+            rank,
+            int(self._first[rank]),
+            *self._there.of(rank),
+            self._shard,
+            np.array(sorted(self._failed.get(rank, ())), np.int64),
+        )
+
+    def _awaited(self, task: TaskPlan) -> _Task | None:
+        """Return the task while chunks of it lack."""
+        one = self._begun.get(task.task_id)
+        if one is None:
+            (rank,) = self._tasks.names.ranks([task.task_id]).tolist()
+            if self.lacking[rank]:
+                one = self._begun[task.task_id] = self._task(rank)
+        return one
 
     def take(self, result: Result) -> list[Result]:
         """Return the results that count from now on, this one or others that waited for it."""
-        one = self._by_id[result.chunk.task.task_id]
-        self.left -= one.left
+        one = self._awaited(result.chunk.task)
+        if one is None:
+            return []
         counted = one.take(result)
-        self.left += one.left
+        self.left += one.left - int(self.lacking[one.rank])
+        self.lacking[one.rank] = one.left
+        if not one.left:
+            del self._begun[one.task.task_id]  # there may be a million
         return counted
 
-    def counts(self, task: TaskPlan) -> np.ndarray:
-        """Return the counts of a task's realisations that count by now, shape (R, 3), in no particular order."""
-        return self._by_id[task.task_id].counts()
+    def counts(self, task: TaskPlan) -> Callable[[], np.ndarray]:
+        """Return what gives the counts of a task's realisations that count by then, (R, 3), in no particular order."""
+        one = self._awaited(task)
+        return one.counts if one else lambda: np.empty((0, 3), np.int64)
 
 
 class _Task:
@@ -99,36 +167,30 @@ class _Task:
         self,
         spec: Spec,
         task: TaskPlan,
+        rank: int,
         number: int,
-        there: Held | None,
+        there: np.ndarray,
+        counts: np.ndarray,
         shard: Shard | None,
-        failed: Collection[int],
+        lost: np.ndarray,
     ) -> None:
-        self.task = task
+        self.task, self.rank = task, rank
         self._spec, self._number, self._most = spec, number, spec.realisations
-        lost = np.array(sorted(failed), np.int64)
-        self._done = (
-            lost if there is None else np.union1d(there.realisations, lost) if lost.size else there.realisations
-        )
-        self._parts = parts(task, self._most)
-        self._counts = np.empty((0, 3), np.int64) if there is None else there.counts
-        self._counted = len(self._counts)
-        self._rule = None if spec.stop is None else _Prefix(spec, task, there, lost)
+        self._done = np.union1d(there, lost) if lost.size else there
+        self._parts = -(-self._most // task.per_chunk)
+        self._counts = [counts if spec.experiment.counts else np.empty((0, 3), np.int64)]
+        #: Results that are not counted yet: few together cost less than one by one.
+        self._fresh: list[pa.Table] = []
+        self._rule = None if spec.stop is None else _Prefix(spec, task, there, counts, lost)
         self._pending = self._rule.needed(self._parts) if self._rule else self._lacking(shard)
         self.left = len(self._pending)
-        # Under a rule a shard has whole tasks.
-        own = [part for part in range(self._parts) if shard.has(number + part)] if shard and not spec.stop else None
-        self.total = self._parts if own is None else len(own)
 
     def _lacking(self, shard: Shard | None) -> Sequence[int]:
-        if not self._done.size:
-            lacking: Sequence[int] = range(self._parts)
-        elif self._done.size == self._most == self._done[-1] + 1:
-            return ()
-        else:
-            inside = self._done[self._done < self._most]
+        lacking: Sequence[int] = range(self._parts)
+        if self._done.size:
             size = np.full(self._parts, self.task.per_chunk)
             size[-1] = self._most - (self._parts - 1) * self.task.per_chunk
+            inside = self._done[self._done < self._most]
             there = np.bincount(inside // self.task.per_chunk, minlength=self._parts)
             lacking = np.flatnonzero(there < size).tolist()
         return lacking if shard is None else [part for part in lacking if shard.has(self._number + part)]
@@ -152,17 +214,23 @@ class _Task:
         else:
             counted = self._rule.take(result)
             self.left = len(self._rule.needed(self._parts))
-        for one in counted if self._spec.experiment.counts else ():
-            more = _counts(self._spec, one)[1]
-            if self._counted + len(more) > len(self._counts):  # twice as many, so that few copies are made of a million
-                room = np.empty((max(self._counted, len(more)), 3), np.int64)
-                self._counts = np.concatenate([self._counts[: self._counted], room])
-            self._counts[self._counted : self._counted + len(more)] = more
-            self._counted += len(more)
+        if self._spec.experiment.counts:
+            self._fresh += [one.table.select(["realisation", *self._spec.experiment.counts]) for one in counted]
+            if len(self._fresh) >= _TOGETHER:
+                self._count()
         return counted
 
+    def _count(self) -> None:
+        if self._fresh:
+            self._counts.append(_counts(self._spec, pa.concat_tables(self._fresh))[1])
+            self._fresh.clear()
+        # Twice as many in each as in the next, so that few copies are made of a million.
+        while len(self._counts) > 1 and len(self._counts[-2]) < 2 * len(self._counts[-1]):
+            self._counts[-2:] = [np.concatenate(self._counts[-2:])]
+
     def counts(self) -> np.ndarray:
-        return self._counts[: self._counted]
+        self._count()
+        return np.concatenate(self._counts)
 
 
 #: What is known of a realisation, where it is not 0.
@@ -177,16 +245,16 @@ class _Prefix:
     decided : bool
     """
 
-    def __init__(self, spec: Spec, task: TaskPlan, there: Held | None, failed: np.ndarray) -> None:
+    def __init__(self, spec: Spec, task: TaskPlan, there: np.ndarray, counts: np.ndarray, failed: np.ndarray) -> None:
         self._spec, self._task, self._most = spec, task, spec.realisations
         self._known = np.zeros(0, np.int8)
         self._counts = np.zeros((0, 3), np.int64)
         self._waiting: dict[int, Result] = {}
         self._part = 0
         self.decided = False
-        if there is not None:
-            inside = there.realisations < self._most
-            self._note(there.realisations[inside], there.counts[inside])
+        inside = there < self._most
+        if inside.any():
+            self._note(there[inside], counts[inside])
         self._note_failed(failed[failed < self._most])
         self._advance()
 
@@ -197,7 +265,7 @@ class _Prefix:
     def take(self, result: Result) -> list[Result]:
         if self.decided:
             return []
-        self._note(*_counts(self._spec, result))
+        self._note(*_counts(self._spec, result.table))
         self._note_failed(np.array(list(result.failed), np.int64))
         self._waiting[result.chunk.part] = result
         return self._advance()
@@ -234,8 +302,8 @@ class _Prefix:
         return counted
 
 
-def _counts(spec: Spec, result: Result) -> tuple[np.ndarray, np.ndarray]:
-    realisation = result.table["realisation"].to_numpy()
+def _counts(spec: Spec, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    realisation = table["realisation"].to_numpy()
     starts = starts_of_runs(realisation)
-    columns = {name: result.table[name].to_numpy() for name in spec.experiment.counts or ()}
+    columns = {name: table[name].to_numpy() for name in spec.experiment.counts or ()}
     return realisation[starts], counts_per_realisation(spec.experiment, columns, starts)

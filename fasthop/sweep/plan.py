@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from fasthop.checks import whole
 from fasthop.sweep.spec import Spec
@@ -94,24 +98,106 @@ def shard(number: int, total: int) -> Shard:
     return Shard(whole("the number of a shard", number, least=1, most=total), total)
 
 
-def plan_tasks(spec: Spec) -> list[TaskPlan]:
-    """List the tasks of a spec, the first field changing slowest."""
-    return [
-        TaskPlan(parameters, task_id(spec, parameters), spec.experiment.per_chunk(parameters))
-        for parameters in spec.combinations()
-    ]
+class Names:
+    """The ids of tasks in the order of the plan, and the place of each.
+
+    Parameters
+    ----------
+    ids : array, shape (T,)
+        Of bytes.
+    """
+
+    def __init__(self, ids: np.ndarray) -> None:
+        self._ids = ids
+
+    @classmethod
+    def of(cls, ids: Sequence[str]) -> Names:
+        """Take them from a list."""
+        return cls(np.array([name.encode() for name in ids], None if ids else "S16"))
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, rank: int) -> str:
+        return str(self._ids[rank].decode())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids.astype(str).tolist())
+
+    def ranks(self, ids: Sequence[str]) -> np.ndarray:
+        """Return the place of each of some ids, -1 where it is none of these."""
+        if not len(self) or not ids:
+            return np.full(len(ids), -1)
+        wanted = np.array([name.encode("utf-8", "replace") for name in ids])
+        order, ascending = self._sorted
+        place = np.minimum(np.searchsorted(ascending, wanted), len(self) - 1)
+        return np.where(ascending[place] == wanted, order[place], -1)
+
+    @functools.cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        order = np.argsort(self._ids, kind="stable")
+        return order, self._ids[order]
 
 
-def task_id(spec: Spec, parameters: Mapping[str, Any]) -> str:
-    """Name a task by what its numbers depend on: SHA-256 of canonical JSON, where 1 and 1.0 are one number."""
+class Plan:
+    """The tasks of a spec, the first field changing slowest.
+
+    There may be a million: a task is made where it is asked for, and kept are only its name and what fits in a chunk.
+
+    Attributes
+    ----------
+    names : Names
+    per_chunk : int64 array, shape (T,)
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self.names = Names(np.fromiter(_ids(spec), "S16", spec.tasks))
+        self.per_chunk = np.fromiter(map(spec.experiment.per_chunk, spec.combinations()), np.int64, spec.tasks)
+
+    def __len__(self) -> int:
+        return len(self.per_chunk)
+
+    def __getitem__(self, rank: int) -> TaskPlan:
+        rank = range(len(self))[rank]
+        return TaskPlan(self._spec.combination(rank), self.names[rank], int(self.per_chunk[rank]))
+
+    def __iter__(self) -> Iterator[TaskPlan]:
+        return map(self.__getitem__, range(len(self)))
+
+    def parts(self, realisations: int) -> np.ndarray:
+        """Count the chunks of every task from nothing."""
+        return -(-realisations // self.per_chunk)
+
+    def first_chunks(self, realisations: int) -> np.ndarray:
+        """Return the number of the first chunk of every task, and at the end how many there are; shape (T + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.parts(realisations))])
+
+
+def plan_tasks(spec: Spec) -> Plan:
+    """List the tasks of a spec."""
+    return Plan(spec)
+
+
+def _ids(spec: Spec) -> Iterator[bytes]:
+    """Name every task by what its numbers depend on: SHA-256 of canonical JSON, where 1 and 1.0 are one number."""
     identity = {
         "experiment": spec.experiment.name,
         "seed": spec.seed,
-        "parameters": parameters,
+        "parameters": {},
         "stream_version": STREAM_VERSION,
         "kernel_version": KERNEL_VERSION,
     }
-    return hashlib.sha256(_spelled(_canonical(identity)).encode()).hexdigest()[:16]
+    head, _, tail = _spelled(identity).rpartition("{}")
+    # Spelled once for all tasks that have the value.
+    entries = [
+        [f"{_spelled(column)}:{_spelled(_canonical(value))}" for value in spec.values[column]]
+        for column in spec.columns
+    ]
+    by_name = sorted(range(len(entries)), key=spec.columns.__getitem__)
+    for chosen in itertools.product(*entries):
+        parameters = ",".join([chosen[place] for place in by_name])
+        yield hashlib.sha256(f"{head}{{{parameters}}}{tail}".encode()).hexdigest()[:16].encode()
 
 
 _spelled = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode  # made once: there are many
@@ -126,42 +212,12 @@ def _canonical(value: Any) -> Any:
     return [_canonical(entry) for entry in value] if kind is list else value
 
 
-def parts(task: TaskPlan, realisations: int) -> int:
-    """Count the chunks of a task from nothing."""
-    return -(-realisations // task.per_chunk)
-
-
-def count_chunks(tasks: Sequence[TaskPlan], realisations: int) -> int:
+def count_chunks(tasks: Plan, realisations: int) -> int:
     """Count the chunks of a sweep from nothing."""
-    return sum(parts(task, realisations) for task in tasks)
+    return int(tasks.parts(realisations).sum())
 
 
 def whole_chunk(number: int, task: TaskPlan, part: int, realisations: int) -> Chunk:
     """Return a chunk with all its realisations."""
     start = part * task.per_chunk
     return Chunk(number, task, part, range(start, min(start + task.per_chunk, realisations)))
-
-
-def plan_chunks(
-    tasks: Sequence[TaskPlan], realisations: int, finished: Mapping[str, Collection[int]] = {}
-) -> Iterator[Chunk]:
-    """Cut what is not finished into chunks.
-
-    Parameters
-    ----------
-    tasks : sequence of TaskPlan
-    realisations : int
-        How many every task is to have.
-    finished : mapping of str to collection of int
-        Realisations by task id that need not be computed again.
-    """
-    number = 0
-    for task in tasks:
-        there = finished.get(task.task_id, ())
-        for part in range(parts(task, realisations)):
-            chunk = whole_chunk(number, task, part, realisations)
-            if there:
-                chunk = chunk._replace(realisations=tuple(i for i in chunk.realisations if i not in there))
-            if chunk.realisations:
-                yield chunk
-            number += 1

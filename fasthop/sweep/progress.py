@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -12,12 +13,16 @@ from typing import Any, NamedTuple, TextIO, cast
 
 import numpy as np
 
+from fasthop.sweep.index import Held
 from fasthop.sweep.plan import TaskPlan
 from fasthop.sweep.spec import Spec
 from fasthop.sweep.terminal import Remarks, printable
 
 #: Tasks with their intervals below the bar.
 _SHOWN = 6
+
+#: Realisations whose intervals are computed at once.
+_AT_ONCE = 2**18
 
 
 class Step(NamedTuple):
@@ -67,15 +72,42 @@ def interval(counts: np.ndarray) -> tuple[float, float, float] | None:
     """Return the rate so far, of pooled counts, and the ends of its interval; None where there is none."""
     if not len(counts):
         return None
-    from fasthop.statistics import with_undecided
+    rate, low, high = (float(found[0]) for found in _intervals(counts[None]))
+    return rate, low, high
 
-    successes, undecided, trials = counts.T
-    return float(successes.sum() / trials.sum()), *with_undecided(successes, undecided, trials)
+
+def intervals(there: Held) -> np.ndarray:
+    """Return rate and interval of every task, shape (T, 3); NaN where nothing is there."""
+    sizes = np.diff(there.bounds)
+    found = np.full((len(sizes), 3), np.nan)
+    for size in np.unique(sizes[sizes > 0]).tolist():
+        alike = np.flatnonzero(sizes == size)
+        block = max(1, _AT_ONCE // size)
+        for start in range(0, len(alike), block):
+            some = alike[start : start + block]
+            counts = there.counts[there.bounds[some][:, None] + np.arange(size)].astype(np.int64)
+            found[some] = np.stack(_intervals(counts), axis=1)
+    return found
+
+
+def _intervals(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rates and intervals of tasks that have equally many realisations, from counts of shape (G, R, 3)."""
+    from fasthop.statistics import with_undecided_rows
+
+    successes, undecided, trials = np.moveaxis(counts, 2, 0).astype(float, order="C")
+    return successes.sum(axis=1) / trials.sum(axis=1), *with_undecided_rows(successes, undecided, trials)
 
 
 def label(spec: Spec, task: TaskPlan) -> str:
     """Name a task by the parameters that vary in its sweep."""
     return ", ".join(f"{name} {_short(value)}" for name, value in _varied(spec, task).items()) or spec.experiment.name
+
+
+def labels(spec: Spec) -> list[str]:
+    """Name all tasks."""
+    varied = [(name, values) for name, values in spec.values.items() if len(values) > 1]
+    parts = itertools.product(*([f"{name} {_short(value)}" for value in values] for name, values in varied))
+    return [", ".join(some) or spec.experiment.name for some in parts]
 
 
 def _varied(spec: Spec, task: TaskPlan) -> dict[str, Any]:
@@ -121,7 +153,7 @@ def bars(spec: Spec, left: int) -> Iterator[Callable[[Step], None]]:
 
         def show(step: Step) -> None:
             bar.update(whole, completed=step.done, total=step.done + step.left)
-            if recent and recent[-1].task is step.task:
+            if recent and recent[-1].task.task_id == step.task.task_id:
                 recent.pop()
             recent.append(step)
 

@@ -10,10 +10,15 @@ import pandas as pd
 import pyarrow as pa
 
 from fasthop.experiments.experiment import Experiment
-from fasthop.sweep.columns import read_table
+from fasthop.sweep.columns import read_table, starts_of_runs
 from fasthop.sweep.errors import FolderError
+from fasthop.sweep.index import Rows, cut, index_files
+from fasthop.sweep.plan import Names
 from fasthop.sweep.spec import Registry, experiments
 from fasthop.sweep.store import named, read_manifest, using_files
+
+#: Rows that are summed up at once, of one task at least.
+AT_ONCE = 100_000
 
 
 def read(folder: str | Path, summary: bool = False, registry: Registry | None = None) -> pd.DataFrame:
@@ -41,6 +46,8 @@ def read(folder: str | Path, summary: bool = False, registry: Registry | None = 
         Where the folder holds no sweep, no rows yet, or damaged ones.
     """
     folder = named(folder)
+    if summary:
+        return summarised(folder, experiment_of(folder, registry))
     manifest = read_manifest(folder)
 
     def contents(paths: Sequence[Path]) -> list[pa.Table]:
@@ -52,12 +59,42 @@ def read(folder: str | Path, summary: bool = False, registry: Registry | None = 
 
     tables = using_files([folder], contents)
     if not tables:
-        raise FolderError(f"{folder} holds no rows yet: nothing of its sweep has been finished.")
-    try:
-        rows = _in_order(tables, manifest["tasks"])
-    except KeyError as error:
-        raise FolderError(f"{folder} holds rows of the task {error}, which is not in its sweep.") from None
-    return experiment_of(folder, registry).summarise(rows) if summary else rows
+        raise _nothing(folder)
+    return _in_order(tables, Names.of(manifest["tasks"]), folder)
+
+
+def summarised(folder: Path, experiment: Experiment) -> pd.DataFrame:
+    """Return what an experiment makes of the rows of a folder: some tasks at a time, because all may fill the memory.
+
+    Raises
+    ------
+    FolderError
+        As `read`.
+    """
+    manifest = read_manifest(folder)
+    names, seed = Names.of(manifest["tasks"]), manifest["spec"]["seed"]
+
+    def made(paths: list[Path]) -> list[pd.DataFrame]:
+        index = index_files(paths, names, experiment, seed)
+        entries, rows = index.once(), Rows(index, experiment, seed)
+        starts = starts_of_runs(index.task[entries])
+        sizes = np.add.reduceat(index.rows[entries], starts, dtype=np.int64) if len(starts) else starts
+        bounds = np.append(starts, len(entries))
+        some = []
+        for own in cut(np.arange(len(starts)), sizes, AT_ONCE):
+            frame = rows.of(entries[bounds[own[0]] : bounds[own[-1] + 1]]).to_pandas()
+            some.append(experiment.summarise(frame))
+        return some
+
+    parts = using_files([folder], made)
+    if not parts:
+        raise _nothing(folder)
+    parts = [part for part in parts if len(part)] or parts[:1]
+    return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+
+
+def _nothing(folder: Path) -> FolderError:
+    return FolderError(f"{folder} holds no rows yet: nothing of its sweep has been finished.")
 
 
 def experiment_of(folder: Path, registry: Registry | None = None) -> Experiment:
@@ -69,11 +106,14 @@ def experiment_of(folder: Path, registry: Registry | None = None) -> Experiment:
     return known[name]
 
 
-def _in_order(tables: Sequence[pa.Table], tasks: Sequence[str]) -> pd.DataFrame:
+def _in_order(tables: Sequence[pa.Table], tasks: Names, folder: Path) -> pd.DataFrame:
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
-    place = {task_id: index for index, task_id in enumerate(tasks)}
-    codes, names = pd.factorize(frame["task_id"])
-    rank = np.array([place[name] for name in names])[codes]
+    codes, found = pd.factorize(frame["task_id"])
+    ids = list(found)
+    ranks = tasks.ranks(ids)
+    if (ranks < 0).any():
+        raise FolderError(f"{folder} holds rows of the task {ids[ranks.argmin()]!r}, which is not in its sweep.")
+    rank = ranks[codes]
     file = pd.Series(np.repeat(np.arange(len(tables)), [table.num_rows for table in tables]))
     first = file.groupby([rank, frame["realisation"]]).transform("min")
     order = np.lexsort((frame["realisation"], rank))  # stable

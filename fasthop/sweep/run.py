@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,13 +15,13 @@ from fasthop.runtime import aside
 from fasthop.sweep import progress as watches
 from fasthop.sweep.attempt import Attempt, Compute, as_result, attempt
 from fasthop.sweep.errors import SpecError
-from fasthop.sweep.index import Held, held, index_files
+from fasthop.sweep.index import Failure, Held, held, index_files
 from fasthop.sweep.machine import machine
 from fasthop.sweep.pending import Agenda, Result
-from fasthop.sweep.plan import Chunk, TaskPlan, count_chunks, plan_tasks
+from fasthop.sweep.plan import Chunk, Plan, count_chunks, plan_tasks
 from fasthop.sweep.plan import shard as checked_shard
 from fasthop.sweep.spec import Registry, Source, Spec, load_spec
-from fasthop.sweep.store import Failure, check_folder, named, open_store, table_files, using_files
+from fasthop.sweep.store import check_folder, named, open_store, table_files, using_files
 from fasthop.sweep.summary import forget, refresh
 
 #: How long a timed outlook goes on timing chunks, beyond the first.
@@ -149,27 +148,26 @@ def run(
     watch = progress if callable(progress) else watches.on_terminal() if progress else watches.silence
     facts = {"shard": str(part)} if part else {}
     facts |= {"dask": dask} if dask else {}
-    with workers as compute, open_store(out, checked, tasks, **facts) as store:
+    with workers as compute, open_store(out, checked, tasks.names, **facts) as store:
         there = _there(out, checked, tasks)
         agenda = Agenda(checked, tasks, there, part)  # what has failed lacks, and is tried again
-        store.failed = [one for one in store.failed if not _has(there, one)]
+        ranks = tasks.names.ranks([one.task_id for one in store.failed]).tolist()
+        store.failed = [
+            one for rank, one in zip(ranks, store.failed, strict=True) if not there.has(rank, one.realisation)
+        ]
         if agenda.left:
             forget(out, experiment)
         with watch(checked, agenda.left) as show:
             for result in compute(checked, agenda):
+                counts = agenda.counts(result.chunk.task)
                 for counted in agenda.take(result):
                     store.add(counted)
-                chunk, counts = result.chunk, functools.partial(agenda.counts, result.chunk.task)
-                at = store.chunks, agenda.left
+                chunk, at = result.chunk, (store.chunks, agenda.left)
                 show(watches.Step(chunk.id, chunk.task, result.seconds, *at, counts, len(result.failed)))
         store.note()
         notes = [*store.notes, *(refresh(out, experiment, store) if table_files(out) else [])]
     failed = tuple(one for one in sorted(store.failed) if one.realisation < checked.realisations)
     return RunReport(out, store.rows, store.chunks, agenda.there, time.monotonic() - began, failed, tuple(notes))
-
-
-def _has(there: Mapping[str, Held], failure: Failure) -> bool:
-    return failure.task_id in there and there[failure.task_id].has(failure.realisation)
 
 
 def here(spec: Spec, chunks: Iterable[Chunk]) -> Iterator[Result]:
@@ -189,8 +187,9 @@ def _on_cluster(address: str, security: str | Path | None) -> contextlib.Abstrac
     return on_cluster(address, security)
 
 
-def _there(out: Path, spec: Spec, tasks: list[TaskPlan]) -> dict[str, Held]:
-    return held(using_files([out], lambda paths: index_files(paths, tasks, spec)), tasks)
+def _there(out: Path, spec: Spec, tasks: Plan) -> Held:
+    found = using_files([out], lambda paths: index_files(paths, tasks.names, spec.experiment, spec.seed))
+    return held(found, len(tasks))
 
 
 def outlook(
@@ -213,7 +212,7 @@ def outlook(
     tasks = plan_tasks(checked)
     part = None if shard is None else checked_shard(*shard)
     begun = out is not None and check_folder(Path(out), checked) is not None
-    there = _there(Path(out), checked, tasks) if out is not None and begun else {}
+    there = _there(Path(out), checked, tasks) if out is not None and begun else None
     agenda = Agenda(checked, tasks, there, part)
     chunks = count_chunks(tasks, checked.realisations)
     plan = Outlook(len(tasks), chunks, len(tasks) * checked.realisations, agenda.left, at_most=checked.stop is not None)
@@ -253,7 +252,7 @@ def table(spec: Source, registry: Registry | None = None) -> pd.DataFrame:
     A realisation that fails is not left out: what its experiment has raised is raised.
     """
     checked = load_spec(spec, registry)
-    agenda = Agenda(checked, plan_tasks(checked), {})
+    agenda = Agenda(checked, plan_tasks(checked))
     tables = []
     for chunk in agenda:
         columns = aside(checked.experiment.rows, chunk.task.parameters, chunk.realisations, checked.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import io
 import itertools
 import json
@@ -27,8 +28,9 @@ Registry = Mapping[str, Experiment]
 REALISATIONS = "realisations"
 STOP = "stop"
 
-#: More is a slip of the pen: the plan alone would fill the memory.
-MOST_TASKS = 10**5
+#: More is a slip of the pen. A million take some seconds to plan and half a gigabyte; `bench/bench_store.py` says more.
+MOST_TASKS = 10**6
+MOST_VALUES = 10**5  # of a field
 MOST_REALISATIONS = 10**8
 
 #: What a spec may have: characters, levels of tables and lists in each other, and problems that are told.
@@ -70,11 +72,42 @@ class Spec:
         """Realisations of every task, at most."""
         return int(self.values[REALISATIONS][0])
 
+    @functools.cached_property
+    def columns(self) -> list[str]:
+        """Those that name a task: all but the number of realisations."""
+        return [column for column in self.values if column != REALISATIONS]
+
+    @functools.cached_property
+    def tasks(self) -> int:
+        """How many there are."""
+        return math.prod(len(self.values[column]) for column in self.columns)
+
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Parameters of every task; the first field changes slowest."""
-        columns = [column for column in self.values if column != REALISATIONS]
-        for values in itertools.product(*(self.values[column] for column in columns)):
-            yield dict(zip(columns, values, strict=True))
+        for values in itertools.product(*(self.values[column] for column in self.columns)):
+            yield dict(zip(self.columns, values, strict=True))
+
+    def each_value(self) -> Iterator[dict[str, Any]]:
+        """Parameters of some tasks that together have every value of every field."""
+        for place in range(max(len(self.values[column]) for column in self.columns)):
+            yield {column: self.values[column][place % len(self.values[column])] for column in self.columns}
+
+    def combination(self, rank: int) -> dict[str, Any]:
+        """Parameters of one task."""
+        task = dict(self._first)
+        for column, values in self._varied:
+            rank, place = divmod(rank, len(values))
+            task[column] = values[place]
+        return task
+
+    @functools.cached_property
+    def _first(self) -> dict[str, Any]:
+        return {column: self.values[column][0] for column in self.columns}
+
+    @functools.cached_property
+    def _varied(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """What varies, the fastest first."""
+        return [(column, self.values[column]) for column in reversed(self.columns) if len(self.values[column]) > 1]
 
     def to_mapping(self) -> dict[str, Any]:
         """Spell the spec out, ranges and defaults included, so that `spec_from_mapping` gives it back."""
@@ -147,6 +180,24 @@ def parse_toml(text: str, what: str) -> dict[str, Any]:
 
 def spec_from_mapping(mapping: Mapping[str, Any], registry: Registry | None = None, source: str = "") -> Spec:
     """Check what a TOML file would hold; parameters and errors as in `load_spec`."""
+    return _checked(mapping, registry, source, Spec.combinations)
+
+
+def begun_spec(mapping: Mapping[str, Any], registry: Registry | None = None, source: str = "") -> Spec:
+    """Check what a sweep that was begun has of its spec; parameters and errors as in `load_spec`.
+
+    All combinations were checked when it began. What may have changed since, such as a file that is gone, is seen by
+    each value alone: a million combinations would take longer than what they are looked at for.
+    """
+    return _checked(mapping, registry, source, Spec.each_value)
+
+
+def _checked(
+    mapping: Mapping[str, Any],
+    registry: Registry | None,
+    source: str,
+    tasks: Callable[[Spec], Iterable[dict[str, Any]]],
+) -> Spec:
     given = _plain(mapping)
     problems: list[str] = []
     seed = _seed(given.get("seed", 0), problems)
@@ -160,16 +211,16 @@ def spec_from_mapping(mapping: Mapping[str, Any], registry: Registry | None = No
     if not problems:
         problems += _too_many(spec)
     if not problems:
-        problems += _few(dict.fromkeys(_problems_together(spec)))
+        problems += _few(dict.fromkeys(_problems_together(spec, tasks(spec))))
     if problems:
         raise SpecError(_few(problems))
     return spec
 
 
-def _problems_together(spec: Spec) -> Iterator[str]:
+def _problems_together(spec: Spec, tasks: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Say what is wrong with values taken together, of as many combinations as give enough problems to tell."""
     found: set[str] = set()
-    for task in spec.combinations():
+    for task in tasks:
         try:
             sentences = [f"{path} {sentence}" for path, sentence in spec.experiment.problems(task)]
         except (ArithmeticError, MemoryError) as error:
@@ -219,8 +270,8 @@ def _plain(value: Any, level: int = 0) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(entry, level + 1) for key, entry in value.items()}
     if isinstance(value, (list, tuple, range)):
-        if isinstance(value, range) and len(value) > MOST_TASKS:
-            raise SpecError([f"The spec must have at most {MOST_TASKS} values of a field; got {value}."])
+        if isinstance(value, range) and len(value) > MOST_VALUES:
+            raise SpecError([f"The spec must have at most {MOST_VALUES} values of a field; got {value}."])
         return [_plain(entry, level + 1) for entry in value]
     return value
 
@@ -343,7 +394,7 @@ def _stop(given: dict[str, Any], experiment: Experiment, problems: list[str]) ->
 
 
 def _too_many(spec: Spec) -> list[str]:
-    tasks = math.prod(len(values) for values in spec.values.values())
+    tasks = spec.tasks
     swept = [_path(field) for field in spec.experiment.fields if len(spec.values[field.column]) > 1]
     if tasks > MOST_TASKS:
         return [f"{' × '.join(swept)} must multiply into at most {MOST_TASKS} tasks; got {tasks}."]
@@ -378,11 +429,11 @@ def _values(field: Field, given: Mapping[str, Any], problems: list[str]) -> tupl
     for item in items:
         try:
             values += [_completed(field, path, value) for value in _PARSERS[field.kind](field, path, item)]
-            if len(values) > MOST_TASKS:
-                raise _RefusedError(path, f"must have at most {MOST_TASKS} values; got more.")
+            if len(values) > MOST_VALUES:
+                raise _RefusedError(path, f"must have at most {MOST_VALUES} values; got more.")
         except _RefusedError as problem:
             problems.append(str(problem))
-        if len(problems) > wrong + MOST_PROBLEMS or len(values) > MOST_TASKS:
+        if len(problems) > wrong + MOST_PROBLEMS or len(values) > MOST_VALUES:
             return ()
     times = Counter(map(_spelled, values))
     twice = [(value, count) for value, count in times.items() if count > 1]
@@ -427,8 +478,8 @@ def _range(path: str, table: dict[str, Any], kind: type) -> list[int | float]:
     if last < first:
         raise _RefusedError(f"{path}.to", f"must be at least {_shown(first)}, the start; got {_shown(last)}.")
     steps = (last - first) / step
-    if steps >= MOST_TASKS:
-        raise _RefusedError(path, f"must have at most {MOST_TASKS} values; got {_shown(table)}.")
+    if steps >= MOST_VALUES:
+        raise _RefusedError(path, f"must have at most {MOST_VALUES} values; got {_shown(table)}.")
     values = [first + i * step for i in range(int(steps + 1e-9) + 1)]
     # Rounded, 0.02, 0.04, 0.06 are the numbers that one would have written.
     return values if kind is int else [float(f"{value:.12g}") for value in values]
@@ -496,8 +547,8 @@ def _parse_table(field: Field, path: str, value: Any) -> list[Any]:
     for key in sorted(table.keys() - {"name"}):
         place = f"{path}.{_cut(key)}"
         parameters.append((key, [_number(place, item, float) for item in _spread(field, place, table[key], float)]))
-        if math.prod(len(choices) for _, choices in parameters) > MOST_TASKS:
-            raise _RefusedError(path, f"must multiply into at most {MOST_TASKS} values; got more.")
+        if math.prod(len(choices) for _, choices in parameters) > MOST_VALUES:
+            raise _RefusedError(path, f"must multiply into at most {MOST_VALUES} values; got more.")
     names, values = zip(*parameters, strict=True)
     return [dict(zip(names, choice, strict=True)) for choice in itertools.product(*values)]
 

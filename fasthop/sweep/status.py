@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from fasthop.sweep.index import held, index_files
+from fasthop.sweep.index import Failure, held, index_files
 from fasthop.sweep.pending import Agenda
 from fasthop.sweep.plan import count_chunks, plan_tasks
-from fasthop.sweep.progress import interval, label
+from fasthop.sweep.progress import intervals, labels
 from fasthop.sweep.spec import Registry
-from fasthop.sweep.store import Failure, by_task, named, outstanding, read_manifest, read_spec, using_files
+from fasthop.sweep.store import named, outstanding, read_manifest, read_spec, using_files
 
 
 class Status(NamedTuple):
@@ -48,22 +49,16 @@ def status(folder: str | Path, registry: Registry | None = None) -> Status:
     folder = named(folder)
     spec, manifest = read_spec(folder, registry), read_manifest(folder)
     tasks = plan_tasks(spec)
-    index = using_files([folder], lambda paths: index_files(paths, tasks, spec))
-    there = held(index, tasks)
-    failed = outstanding(manifest["failed"], there, spec.realisations)
-    lost = by_task(failed)
-    table = []
-    for task in tasks:
-        own = there.get(task.task_id)
-        left = Agenda(spec, [task], there, failed=lost).left
-        row: dict[str, Any] = {"task_id": task.task_id, "task": label(spec, task)}
-        row |= {"realisations": 0 if own is None else len(own.realisations)}
-        row |= {"failed": len(lost.get(task.task_id, ())), "left": left}
-        if spec.experiment.counts:
-            found = None if own is None else interval(own.counts)
-            row |= dict(zip(("rate", "low", "high"), found or (float("nan"),) * 3, strict=True))
-        table.append(row)
-    frame = pd.DataFrame(table)
-    chunks, left = count_chunks(tasks, spec.realisations), int(frame["left"].sum())
-    rows = int(index.rows[index.once()].sum())
-    return Status(folder, chunks, left, rows, len(index.files), frame, manifest["runs"], failed)
+    index = using_files([folder], lambda paths: index_files(paths, tasks.names, spec.experiment, spec.seed))
+    there, rows = held(index, len(tasks)), int(index.rows[index.once()].sum())
+    failed = outstanding(manifest["failed"], there, tasks.names, spec.realisations)
+    agenda = Agenda(spec, tasks, there, failed=failed)
+    table: dict[str, Any] = {"task_id": list(tasks.names), "task": labels(spec)}
+    table |= {"realisations": np.diff(there.bounds)}
+    lost = tasks.names.ranks([one.task_id for one in failed])
+    table |= {"failed": np.bincount(lost[lost >= 0], minlength=len(tasks))}
+    table |= {"left": agenda.lacking}
+    if spec.experiment.counts:
+        table |= dict(zip(("rate", "low", "high"), intervals(there).T, strict=True))
+    chunks = count_chunks(tasks, spec.realisations)
+    return Status(folder, chunks, agenda.left, rows, len(index.files), pd.DataFrame(table), manifest["runs"], failed)

@@ -16,18 +16,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from fasthop.files import exchange, read_file, replace_file, sync_folder, write_new
 from fasthop.sweep.columns import FOOTER, VERSIONS, file_name, is_file_name, parquet_bytes
 from fasthop.sweep.errors import FolderError, SpecError
-from fasthop.sweep.index import Held
+from fasthop.sweep.index import Failure, Held
 from fasthop.sweep.machine import machine
 from fasthop.sweep.pending import Result
-from fasthop.sweep.plan import TaskPlan
-from fasthop.sweep.spec import REALISATIONS, Registry, Spec, spec_from_mapping
+from fasthop.sweep.plan import Names
+from fasthop.sweep.spec import MOST_REALISATIONS, REALISATIONS, Registry, Spec, begun_spec
 
 try:
     import fcntl
@@ -44,17 +44,6 @@ _TOGETHER = 1000
 _MANIFEST, _TABLES, _PARTIAL, _OLD, _LOCK = "manifest.json", "tables", "partial", "old", "lock"
 
 Used = TypeVar("Used")
-
-
-class Failure(NamedTuple):
-    """A realisation that has no rows because its computation failed."""
-
-    task_id: str
-    realisation: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"realisation {self.realisation} of the task {self.task_id} failed: {self.reason}"
 
 
 def named(folder: str | Path) -> Path:
@@ -160,16 +149,16 @@ def _signed(data: bytes) -> bytes:
     return data + _SIGNATURE + hashlib.sha256(data).hexdigest().encode() + b'"\n}\n'
 
 
-def _spelled(manifest: Mapping[str, Any]) -> bytes:
-    """Spell a manifest as JSON with the digest of itself at its end: one line for each entry of a list."""
+def _spelled(entries: Mapping[str, Any]) -> bytes:
+    """Spell entries of a manifest as JSON: one line for each entry of a list."""
 
     def spelled(value: Any) -> str:
         if isinstance(value, list) and value:
             return "[\n " + ",\n ".join(json.dumps(entry, ensure_ascii=False) for entry in value) + "\n]"
         return json.dumps(value, ensure_ascii=False)
 
-    lines = ",\n".join(f"{json.dumps(key)}: {spelled(value)}" for key, value in manifest.items())
-    return _signed(f"{{\n{lines}".encode("utf-8", "backslashreplace"))  # what is no text of a path is JSON's \udcff
+    lines = ",\n".join(f"{json.dumps(key)}: {spelled(value)}" for key, value in entries.items())
+    return lines.encode("utf-8", "backslashreplace")  # what is no text of a path is JSON's \udcff
 
 
 def _is_manifest(manifest: Mapping[str, Any]) -> bool:
@@ -198,34 +187,29 @@ def read_spec(folder: Path, registry: Registry | None = None) -> Spec:
     """Return the spec that a folder holds a sweep of; errors as `read_manifest`."""
     manifest = read_manifest(folder)
     try:
-        return spec_from_mapping(manifest["spec"], registry, manifest["source"])
+        return begun_spec(manifest["spec"], registry, manifest["source"])
     except SpecError as error:
         raise FolderError(f"{folder} holds a sweep that this fasthop cannot run: {error.problems[0]}") from None
 
 
-def outstanding(failures: Iterable[Sequence[Any]], there: Mapping[str, Held], realisations: int) -> list[Failure]:
-    """Return the failures of so many realisations that have no rows by now, each once: in the manifest they may have.
+def outstanding(
+    failures: Iterable[Sequence[Any]], there: Held, names: Names, realisations: int = MOST_REALISATIONS
+) -> list[Failure]:
+    """Return the failures that have no rows by now, each once: in the manifest they may have.
 
     Parameters
     ----------
     failures : iterable of (str, int, str)
-    there : mapping of str to Held
+    there : Held
+    names : Names
+        Of the tasks.
     realisations : int
+        Those from here on are left out.
     """
     last = {(task_id, realisation): reason for task_id, realisation, reason in failures}
-    return [
-        Failure(task_id, realisation, reason)
-        for (task_id, realisation), reason in sorted(last.items())
-        if realisation < realisations and (task_id not in there or not there[task_id].has(realisation))
-    ]
-
-
-def by_task(failures: Iterable[Failure]) -> dict[str, set[int]]:
-    """Return the realisations of failures by task id."""
-    found: dict[str, set[int]] = {}
-    for one in failures:
-        found.setdefault(one.task_id, set()).add(one.realisation)
-    return found
+    lost = [Failure(*which, reason) for which, reason in sorted(last.items()) if which[1] < realisations]
+    ranks = names.ranks([one.task_id for one in lost]).tolist()
+    return [one for rank, one in zip(ranks, lost, strict=True) if not there.has(rank, one.realisation)]
 
 
 def check_folder(folder: Path, spec: Spec) -> dict[str, Any] | None:
@@ -274,9 +258,7 @@ def spec_difference(there: Mapping[str, Any], spec: Spec) -> str | None:
 
 
 @contextmanager
-def open_store(
-    folder: Path, spec: Spec, tasks: Sequence[TaskPlan], command: str = "run", **facts: Any
-) -> Iterator[Store]:
+def open_store(folder: Path, spec: Spec, names: Iterable[str], command: str = "run", **facts: Any) -> Iterator[Store]:
     """Open the folder of a sweep for writing, made where it is not there and locked against other processes.
 
     However the block ends, the rows that were added are on the disk afterwards, unless the disk refused them.
@@ -285,7 +267,8 @@ def open_store(
     ----------
     folder : Path
     spec : Spec
-    tasks : sequence of TaskPlan
+    names : iterable of str
+        The ids of its tasks.
     command : str
         What is done, for the manifest.
     **facts
@@ -311,16 +294,13 @@ def open_store(
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         entry = {"command": command, "started": started, **machine(), **facts}
         entry |= {} if lock.holds else {"locked": False}
+        fixed = _spelled({**VERSIONS, "spec": spec.to_mapping(), "source": spec.source, "tasks": list(names)})
         manifest = {
-            **VERSIONS,
-            "spec": spec.to_mapping(),
-            "source": spec.source,
-            "tasks": [task.task_id for task in tasks],
             "derived": before["derived"] if before else {},  # digests of what was made of the rows
             "failed": before["failed"] if before else [],
             "runs": [*(before["runs"] if before else []), entry],
         }
-        store = Store(folder, spec, manifest, lock)
+        store = Store(folder, spec, fixed, manifest, lock)
         store.note()
         try:
             yield store
@@ -482,10 +462,13 @@ class Store:
         What has been added.
     """
 
-    def __init__(self, folder: Path, spec: Spec, manifest: dict[str, Any], lock: _Lock) -> None:
+    def __init__(self, folder: Path, spec: Spec, fixed: bytes, manifest: dict[str, Any], lock: _Lock) -> None:
         self.chunks = self.rows = 0
-        self._folder, self._spec, self._manifest, self._lock = folder, spec, manifest, lock
+        self._folder, self._spec, self._lock = folder, spec, lock
+        #: What the manifest says first and for ever, spelled, and what changes.
+        self._fixed, self._manifest = fixed, manifest
         self._entry: dict[str, Any] = manifest["runs"][-1]
+        self._seen: Mapping[str, Any] = {}
         self._pending: list[tuple[int, int, pa.Table]] = []
         self._waiting = 0
         self._failed = {(task_id, realisation): reason for task_id, realisation, reason in manifest["failed"]}
@@ -522,9 +505,11 @@ class Store:
             self._waiting += result.table.num_rows
             self.chunks += 1
             self.rows += result.table.num_rows
-            if any(self._entry.get(name) != fact for name, fact in result.machine.items()):
-                workers = self._entry.setdefault("workers", [])
-                workers += [result.machine] if result.machine not in workers else []
+            if result.machine is not self._seen:  # of most chunks it is the one of the last
+                self._seen = result.machine
+                if any(self._entry.get(name) != fact for name, fact in result.machine.items()):
+                    workers = self._entry.setdefault("workers", [])
+                    workers += [result.machine] if result.machine not in workers else []
             if self._waiting > FLUSH_ROWS or time.monotonic() - self._flushed >= FLUSH_SECONDS:
                 self.note()
 
@@ -549,7 +534,7 @@ class Store:
             seconds = round(self._flushed - self._began, 3)
             self._entry |= {"seconds": seconds, "chunks": self.chunks, "rows": self.rows, **facts}
             self._manifest["failed"] = [[*which, reason] for which, reason in self._failed.items()]
-            put(self._folder, _MANIFEST, _spelled(self._manifest))
+            put(self._folder, _MANIFEST, _signed(b"{\n" + self._fixed + b",\n" + _spelled(self._manifest)))
 
     @property
     def derived(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from fasthop.experiments.experiment import Experiment
 from fasthop.files import read_file
 from fasthop.sweep.columns import parquet_bytes
 from fasthop.sweep.errors import FolderError
-from fasthop.sweep.read import experiment_of, read
+from fasthop.sweep.read import experiment_of, read, summarised
 from fasthop.sweep.spec import Registry
 from fasthop.sweep.store import Store, named, put, table_files
 
@@ -43,8 +43,7 @@ def refresh(folder: Path, experiment: Experiment, store: Store) -> list[str]:
     forget(folder, experiment)
     made: dict[str, str] = {}
     notes: list[str] = []
-    frame = read(folder)
-    summary = functools.cache(lambda: experiment.summarise(frame))
+    summary = functools.cache(lambda: summarised(folder, experiment))
 
     def make(name: str, content: Callable[[], bytes | memoryview]) -> None:
         try:

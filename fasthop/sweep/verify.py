@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
+import heapq
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,15 +15,13 @@ import pyarrow as pa
 from fasthop.sweep.attempt import as_result, attempt
 from fasthop.sweep.columns import FOOTER, read_table, starts_of_runs, table_schema
 from fasthop.sweep.errors import FolderError
-from fasthop.sweep.index import Index, held, index_files
+from fasthop.sweep.index import Entries, Failure, Held, Index, Rows, entries_of, held, joined
 from fasthop.sweep.machine import instruction_set, machine, versions
-from fasthop.sweep.merge import gather, same_bits
+from fasthop.sweep.merge import same_bits
 from fasthop.sweep.pending import Agenda
-from fasthop.sweep.plan import Chunk, TaskPlan, plan_tasks
+from fasthop.sweep.plan import Chunk, Plan, plan_tasks
 from fasthop.sweep.spec import Registry, Spec
 from fasthop.sweep.store import (
-    Failure,
-    by_task,
     named,
     other_files,
     outstanding,
@@ -83,20 +81,23 @@ def verify(folder: str | Path, sample: int = 3, seed: int = 0, registry: Registr
     spec, manifest = read_spec(folder, registry), read_manifest(folder)
     tasks = plan_tasks(spec)
     problems = [f"{path} is no file of this sweep." for path in other_files(folder)]
-    if manifest["tasks"] != [task.task_id for task in tasks]:
+    if manifest["tasks"] != list(tasks.names):
         problems.append(f"{folder / 'manifest.json'} has other task ids than its spec gives.")
     problems += damaged(folder, spec.experiment, manifest["derived"])
 
     def look(paths: list[Path]) -> tuple[int, list[str], Index, list[tuple[Chunk, pa.Table]], int]:
-        found = {path: list(_file_problems(path, spec, tasks)) for path in paths}
-        index = index_files([path for path in paths if not found[path]], tasks, spec)
-        chosen, foreign = _sample(index, spec, tasks, sample, seed)
-        pieces = [(chunk, gather(index, entries, spec)) for chunk, entries in chosen]
-        return len(paths), list(itertools.chain.from_iterable(found.values())), index, pieces, foreign
+        found = {path: _looked_at(path, spec, tasks) for path in paths}
+        sound = {path: one for path, one in found.items() if isinstance(one, Entries)}
+        index = joined(list(sound), list(sound.values()), spec.experiment)
+        chosen, foreign = _sample(index, tasks, sample, seed)
+        rows = Rows(index, spec.experiment, spec.seed)
+        pieces = [(chunk, rows.of(entries)) for chunk, entries in chosen]
+        return len(paths), [one for one in found.values() if isinstance(one, str)], index, pieces, foreign
 
     count, found, index, pieces, foreign = using_files([folder], look)
-    failed = outstanding(manifest["failed"], held(index, tasks), spec.realisations)
-    problems += [*found, *_duplicates(index, tasks), *_gaps(index, spec, tasks, failed)]
+    there = held(index, len(tasks))
+    failed = outstanding(manifest["failed"], there, tasks.names, spec.realisations)
+    problems += [*found, *_duplicates(index, tasks), *_gaps(there, spec, tasks, failed)]
     problems += [f"{one}; run again to try it again." for one in failed[:_LISTED]]
     if len(failed) > _LISTED:
         problems.append(f"{len(failed) - _LISTED} more realisations failed.")
@@ -109,32 +110,30 @@ def verify(folder: str | Path, sample: int = 3, seed: int = 0, registry: Registr
     )
 
 
-def _file_problems(path: Path, spec: Spec, tasks: Sequence[TaskPlan]) -> Iterator[str]:
-    """Say the first thing that is wrong with a file."""
+def _looked_at(path: Path, spec: Spec, tasks: Plan) -> Entries | str:
+    """Return what a file holds, or say the first thing that is wrong with it."""
     try:
         table = read_table(path, table_schema(spec.experiment), spec.seed)
-        index = index_files([path], tasks, spec)
+        entries = entries_of(table, path, tasks.names, spec.experiment)
         there = json.loads(table.schema.metadata[FOOTER])
         difference = spec_difference(there, spec)
     except FolderError as error:
-        yield str(error)
-        return
+        return str(error)
     except (AttributeError, KeyError, TypeError, ValueError):
-        yield f"{path} has no spec in its footer."
-        return
+        return f"{path} has no spec in its footer."
     if difference:
-        yield f"{path} belongs to another sweep: {difference}."
-        return
-    order = np.lexsort((index.realisation, index.task))
-    if len(starts_of_runs(index.task[order], index.realisation[order])) < len(order):
-        yield f"{path} has rows of one realisation in two places."
+        return f"{path} belongs to another sweep: {difference}."
+    order = np.lexsort((entries.realisation, entries.task))
+    if len(starts_of_runs(entries.task[order], entries.realisation[order])) < len(order):
+        return f"{path} has rows of one realisation in two places."
+    return entries
 
 
-def _duplicates(index: Index, tasks: Sequence[TaskPlan]) -> Iterator[str]:
+def _duplicates(index: Index, tasks: Plan) -> Iterator[str]:
     twice = np.setdiff1d(np.arange(len(index.task)), index.once())
     if len(twice):
         first = twice[0]
-        which = f"realisation {index.realisation[first]} of the task {tasks[index.task[first]].task_id}"
+        which = f"realisation {index.realisation[first]} of the task {tasks.names[index.task[first]]}"
         others = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
         yield (
             f"{index.files[index.file[first]]} has {which}{others}, which another file has too: "
@@ -142,33 +141,30 @@ def _duplicates(index: Index, tasks: Sequence[TaskPlan]) -> Iterator[str]:
         )
 
 
-def _gaps(index: Index, spec: Spec, tasks: Sequence[TaskPlan], failed: Sequence[Failure]) -> Iterator[str]:
-    agenda = Agenda(spec, tasks, held(index, tasks), failed=by_task(failed))
+def _gaps(there: Held, spec: Spec, tasks: Plan, failed: Sequence[Failure]) -> Iterator[str]:
+    agenda = Agenda(spec, tasks, there, failed=failed)
     if first := next(iter(agenda), None):
         most = "at most " if spec.stop else ""
         yield f"chunks lack, {most}{agenda.left}, the first of them {first.id}: run again."
 
 
-def _sample(
-    index: Index, spec: Spec, tasks: Sequence[TaskPlan], sample: int, seed: int
-) -> tuple[list[tuple[Chunk, np.ndarray]], int]:
+def _sample(index: Index, tasks: Plan, sample: int, seed: int) -> tuple[list[tuple[Chunk, np.ndarray]], int]:
     """Choose chunks that are there, by the hash of their names; count those of another instruction set."""
     entries = index.once()
-    mine = entries[index.instruction_set[entries] == instruction_set()]
-    per_chunk = np.array([task.per_chunk for task in tasks])
-    part = index.realisation[mine] // per_chunk[index.task[mine]]
-    bounds = np.append(starts_of_runs(index.task[mine], part), len(mine))
+    mine = entries[np.array([name == instruction_set() for name in index.machines], bool)[index.machine[entries]]]
+    part = index.realisation[mine] // tasks.per_chunk[index.task[mine]]
+    starts = starts_of_runs(index.task[mine], part)
+    bounds = np.append(starts, len(mine))
 
-    def rank(low: int) -> bytes:
-        name = f"{seed} {tasks[index.task[mine[low]]].task_id}-{part[low]}"
+    def rank(place: int) -> bytes:
+        name = f"{seed} {tasks.names[index.task[mine[starts[place]]]]}-{part[starts[place]]}"
         return hashlib.sha256(name.encode()).digest()
 
-    chosen = sorted(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True), key=lambda pair: rank(pair[0]))
     chunks = []
-    for low, high in chosen[: max(sample, 0)]:
-        own = mine[low:high]
+    for place in heapq.nsmallest(max(sample, 0), range(len(starts)), key=rank):
+        own = mine[bounds[place] : bounds[place + 1]]
         realisations = tuple(index.realisation[own].tolist())
-        chunks.append((Chunk(-1, tasks[index.task[own[0]]], int(part[low]), realisations), own))
+        chunks.append((Chunk(-1, tasks[int(index.task[own[0]])], int(part[starts[place]]), realisations), own))
     return chunks, len(entries) - len(mine)
 
 
@@ -185,9 +181,8 @@ def _cause(manifest: Mapping[str, Any]) -> str:
 
 
 def _notes(index: Index, foreign: int) -> Iterator[str]:
-    machines = np.unique(index.instruction_set).tolist()
-    if len(machines) > 1:
-        sets = ", ".join(machines)
+    if len(index.machines) > 1:
+        sets = ", ".join(index.machines)
         yield f"the rows were computed with several instruction sets ({sets}): their last bits may differ."
     if foreign:
         yield f"{foreign} realisations are not of this machine's instruction set, {instruction_set()}: not compared."

@@ -1,4 +1,5 @@
 import errno
+import json
 import shutil
 from pathlib import Path
 
@@ -24,43 +25,62 @@ print(len(recorder.buffer), *ends.state.tolist())
 """
 
 
-def test_second_process_compiles_nothing(run_python, tmp_path):
-    compiled, state = run_python(SETTLE, NUMBA_CACHE_DIR=tmp_path).split(maxsplit=1)
-    assert int(compiled) > 0
-    compiled_again, state_again = run_python(SETTLE, NUMBA_CACHE_DIR=tmp_path).split(maxsplit=1)
+def test_second_process_compiles_nothing(run_python):
+    _, state = run_python(SETTLE).split(maxsplit=1)
+    compiled_again, state_again = run_python(SETTLE).split(maxsplit=1)
     assert int(compiled_again) == 0
     assert state_again == state
 
 
-FORMULAS = """
+#: A kernel that compiles in a second: a formula, which calls others of two more modules.
+LEGENDRE = """
+from fasthop_kernels.dynamics.activations import tanh_legendre
+from fasthop_kernels.machine.jit import kernel
+
+@kernel
+def phi(y, a):
+    return tanh_legendre(y, a)
+"""
+
+BOTH = """
 import sys
 import numpy as np
 from numba.core.event import install_recorder
-from fasthop.model.activations import Tanh
-y = np.array([-0.5, 1.5], sys.argv[1])
+from fasthop_kernels.legendre import phi
+number = np.dtype(sys.argv[1]).type
 if "wait" in sys.argv:  # until the other is there, too
     print("here", flush=True)
     sys.stdin.readline()
 with install_recorder("numba:compile") as recorder:
-    numbers = [getattr(Tanh(), name)(y) for name in ("g", "legendre")]
-print(len(recorder.buffer), *map(float, np.concatenate(numbers)))
+    numbers = [phi(number(y), number(1)) for y in (-0.5, 1.5)]
+print(len(recorder.buffer), *map(float, numbers))
 """
 
 
-def test_two_processes_fill_one_cache_at_once(start_python, finish, run_python, tmp_path):
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the kernels that may be edited, with one more."""
+    folder = shutil.copytree(PACKAGE, tmp_path / "fasthop_kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "legendre.py").write_text(LEGENDRE, encoding="utf-8")
+    return folder
+
+
+def test_two_processes_fill_one_cache_at_once(start_python, finish, copy, tmp_path):
+    def start(*arguments):
+        return start_python(BOTH, *arguments, path=copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache")
+
     dtypes = ["float64", "float32"]
-    both = [start_python(FORMULAS, dtype, "wait", NUMBA_CACHE_DIR=tmp_path) for dtype in dtypes]
+    both = [start(dtype, "wait") for dtype in dtypes]
     for process in both:
         assert process.stdout.readline() == "here\n"
     for process in both:
         process.stdin.write("go\n")
         process.stdin.flush()
     y = np.array([-0.5, 1.5])
-    g = np.tanh(y)
-    exact = np.concatenate([g, y * g - np.log(np.cosh(y))])
+    exact = y * np.tanh(y) - np.log(np.cosh(y))
     for process, dtype in zip(both, dtypes, strict=True):
         compiled, *numbers = map(float, finish(process).split())
-        compiled_again, *numbers_again = map(float, run_python(FORMULAS, dtype, NUMBA_CACHE_DIR=tmp_path).split())
+        compiled_again, *numbers_again = map(float, finish(start(dtype)).split())
         assert compiled > compiled_again == 0
         assert numbers_again == numbers
         np.testing.assert_allclose(numbers, exact, rtol=16 * np.finfo(dtype).eps)
@@ -69,11 +89,8 @@ def test_two_processes_fill_one_cache_at_once(start_python, finish, run_python, 
 # --- an edit anywhere makes new code --------------------------------------------------------------------------------
 
 PHI = """
-import numpy as np
-from fasthop_kernels.dynamics.activations import TANH, transform
-out = np.empty(1)
-transform(np.array([[0, 1, TANH]]), np.ones((1, 2)), np.ones(1), out, 1)
-print(out[0])
+from fasthop_kernels.legendre import phi
+print(phi(1.0, 1.0))
 """
 EDIT = """
 
@@ -83,12 +100,6 @@ def log1p(x):
 """
 EXACT = np.tanh(1) - np.log(np.cosh(1))
 EDITED = np.log(2) - np.exp(-2) - 2 * np.exp(-2) / (1 + np.exp(-2))
-
-
-@pytest.fixture
-def copy(tmp_path):
-    """A copy of the kernels that may be edited."""
-    return Path(shutil.copytree(PACKAGE, tmp_path / "fasthop_kernels", ignore=shutil.ignore_patterns("__pycache__")))
 
 
 def append(path, text):
@@ -106,10 +117,10 @@ def test_an_edit_of_an_inner_module_makes_new_code_and_removes_the_old(copy, run
         return float(run_python(PHI, path=copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache"))
 
     assert phi() == pytest.approx(EXACT, rel=1e-14)
-    first = {path.name for path in (tmp_path / "cache").rglob("activations.transform-*")}
+    first = {path.name for path in (tmp_path / "cache").rglob("legendre.phi-*")}
     append(copy / "mathematics/elementary.py", EDIT)
     assert phi() == pytest.approx(EDITED, rel=1e-14)
-    second = {path.name for path in (tmp_path / "cache").rglob("activations.transform-*")}
+    second = {path.name for path in (tmp_path / "cache").rglob("legendre.phi-*")}
     assert len(first) == len(second) == 2  # an index and its code
     assert not first & second
 
@@ -125,9 +136,16 @@ def test_without_the_digest_the_old_number_would_come_back(copy, run_python, tmp
 
 
 LOADED = """
-import importlib, sys
-importlib.import_module(f"fasthop_kernels.{sys.argv[1]}")
-print(*(name for name in sys.modules if name.startswith("fasthop_kernels.")))
+import importlib, json, sys
+def loaded():
+    return {name.partition(".")[2] for name in sys.modules if name.startswith("fasthop_kernels.")}
+found = {}
+for name in sys.argv[1:]:
+    for part in loaded():
+        del sys.modules[f"fasthop_kernels.{part}"]
+    importlib.import_module(f"fasthop_kernels.{name}")
+    found[name] = sorted(loaded())
+print(json.dumps(found))
 """
 
 
@@ -136,25 +154,32 @@ def modules(folder):
     return sorted(".".join(path.parts) for path in found)
 
 
-@pytest.mark.parametrize("name", modules(PACKAGE))
-def test_digest_follows_what_python_imports(run_python, monkeypatch, copy, name):
+MODULES = modules(PACKAGE)
+
+
+@pytest.fixture(scope="module")
+def loaded(run_python):
+    """The modules that Python loads for each."""
+    return json.loads(run_python(LOADED, *MODULES))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_digest_follows_what_python_imports(monkeypatch, copy, loaded, name):
     monkeypatch.setattr(jit, "_FOLDER", copy)
-    loaded = {part.removeprefix("fasthop_kernels.") for part in run_python(LOADED, name).split()}
     source = copy / f"{name.replace('.', '/')}.py"
     for other in modules(copy):
         before = jit.digest.__wrapped__(source)
         append(copy / f"{other.replace('.', '/')}.py", "# edited\n")
         after = jit.digest.__wrapped__(source)
-        assert (before != after) == (other in loaded), (name, other)
+        assert (before != after) == (other in loaded[name]), (name, other)
 
 
 def test_code_of_lines_that_moved_is_removed(copy, run_python, tmp_path):
     for _ in range(2):
         run_python(PHI, path=copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache")
-        found = list((tmp_path / "cache").rglob("activations.transform-*"))
+        found = list((tmp_path / "cache").rglob("legendre.phi-*"))
         assert len(found) == 2
-        text = (copy / "dynamics/activations.py").read_text(encoding="utf-8")
-        (copy / "dynamics/activations.py").write_text("# a line more\n" + text, encoding="utf-8")
+        (copy / "legendre.py").write_text(f"# a line more\n{LEGENDRE}", encoding="utf-8")
 
 
 # --- bytes that were lost or changed --------------------------------------------------------------------------------
@@ -237,7 +262,7 @@ def test_kernels_run_where_no_folder_can_be_written(copy, run_python, tmp_path):
     (tmp_path / "file").touch()
     nowhere = dict.fromkeys(["NUMBA_CACHE_DIR", "HOME", "LOCALAPPDATA", "XDG_CACHE_HOME"], tmp_path / "file" / "below")
     environment = nowhere | {"PYTHONDONTWRITEBYTECODE": "1"}
-    said = run_python(f"{PHI}\nprint(type(transform._cache).__name__)", path=copy.parent, **environment)
+    said = run_python(f"{PHI}\nprint(type(phi._cache).__name__)", path=copy.parent, **environment)
     value, cache = said.split()
     assert float(value) == pytest.approx(EXACT, rel=1e-14)
     assert cache == "NullCache"
@@ -290,6 +315,7 @@ def assert_same(path, other):
             np.testing.assert_allclose(here[name], there[name], rtol=tolerance, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.slow
 def test_uncompiled_python_gives_the_same_numbers(run_python, tmp_path):
     arguments = ("float64", "float32")
     run_python(EVERYTHING, 3, 2, tmp_path / "compiled.npz", *arguments)
@@ -317,6 +343,7 @@ outer(np.zeros(4), {})
 """
 
 
+@pytest.mark.slow  # compiles everything once more
 def test_no_index_is_out_of_bounds(run_python, numba_cache, tmp_path):
     cache = numba_cache("boundscheck")
     run_python(EVERYTHING, 5, 11, tmp_path / "plain.npz", "float64")

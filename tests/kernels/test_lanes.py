@@ -178,6 +178,7 @@ def test_instruction_set_follows_numbas_target(run_python, cpu, name):
     assert said == name or not X86
 
 
+@pytest.mark.slow  # compiles everything once more
 def test_haswell_and_this_machine_give_the_same_bits(run_python, numba_cache, tmp_path):
     environment = {}
     if run_python(SAY).strip() in ("avx512", "avx2"):

@@ -13,7 +13,12 @@ from fasthop_kernels.mathematics import random, variates
 JIT = not numba.config.DISABLE_JIT
 SEED = np.uint64(0x9E3779B97F4A7C15)
 IDS = np.array([0, 2**32 - 1])
-mpmath.mp.dps = 40
+
+
+@pytest.fixture(autouse=True)
+def digits():
+    with mpmath.workdps(40):
+        yield
 
 
 def normals_of(words):

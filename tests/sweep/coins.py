@@ -4,6 +4,7 @@ Run as a program it is the command line of fasthop with this experiment alone: `
 """
 
 import hashlib
+import itertools
 import os
 import sys
 import time
@@ -48,9 +49,14 @@ def problems(task):
     return []
 
 
+CHUNKS = itertools.count(1)
+
+
 def rows(task, realisations, seed):
     """Two rows for each realisation; tails stand before heads, which no sorting would do."""
     time.sleep(float(os.environ.get("COINS_PAUSE", 0)))
+    while next(CHUNKS) > float(os.environ.get("COINS_CHUNKS", "inf")):
+        time.sleep(1e6)  # it is to be killed before the end, however late that is
     columns = {name: [] for name in SCHEMA.names}
     for realisation in realisations:
         bytes_ = hashlib.sha256(f"{seed} {realisation}".encode()).digest()[: task["tosses"]]

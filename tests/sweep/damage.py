@@ -29,4 +29,4 @@ def alter_manifest(folder, change):
     manifest = json.loads(path.read_bytes())
     del manifest["digest"]
     change(manifest)
-    path.write_bytes(store._spelled(manifest))
+    path.write_bytes(store._signed(b"{\n" + store._spelled(manifest)))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fasthop.cli import main
 from fasthop.sweep import store
 from fasthop.sweep.attempt import attempt
+from fasthop.sweep.index import Failure
 from fasthop.sweep.merge import compact, merge
 from fasthop.sweep.pending import Agenda
 from fasthop.sweep.plan import plan_tasks
@@ -162,7 +163,9 @@ def test_rule_decides_by_those_that_did_not_fail(tmp_path_factory, bad):
 
 def test_agenda_without_a_failed_chunk_has_no_gap():
     checked = spec_from_mapping(SPEC, REGISTRY)
-    agenda = Agenda(checked, TASKS, {}, failed={TASKS[0].task_id: set(range(14)), TASKS[1].task_id: {0, 1, 2}})
+    failed = [Failure(TASKS[0].task_id, one, "") for one in range(14)]
+    failed += [Failure(TASKS[1].task_id, one, "") for one in (0, 1, 2)]
+    agenda = Agenda(checked, TASKS, failed=failed)
     assert [list(chunk.realisations) for chunk in agenda] == [[3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13]]
 
 

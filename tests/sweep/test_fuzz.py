@@ -1,6 +1,6 @@
 """Mutated files of a sweep under every command of the command line.
 
-The few thousand of a usual run take some seconds; `pytest tests/sweep/test_fuzz.py -m slow -rP` takes 10 000 of each
+The few thousand of a usual run take some seconds; `pytest tests/sweep/test_fuzz.py -m long -rP` takes 10 000 of each
 kind, and prints how many were caught by what.
 """
 
@@ -73,7 +73,7 @@ KINDS = ("manifest", "table", "manifest that says it is sound", "table that says
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(100, id="some"), pytest.param(10_000, id="many", marks=pytest.mark.slow)]
+    "count", [pytest.param(100, id="some"), pytest.param(10_000, id="many", marks=pytest.mark.long)]
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_command_says_in_sentences_what_it_does_not_take(folder, kind, count):

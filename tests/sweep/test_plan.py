@@ -1,11 +1,14 @@
 """Names of tasks, and how work is cut."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fasthop.sweep import plan
-from fasthop.sweep.plan import count_chunks, plan_chunks, plan_tasks
+from fasthop.sweep.index import Held
+from fasthop.sweep.pending import Agenda
+from fasthop.sweep.plan import count_chunks, plan_tasks
 from fasthop.sweep.spec import spec_from_mapping, spec_from_text
 from sweep.coins import REGISTRY, spec
 
@@ -18,11 +21,19 @@ def ids(mapping):
     return [task.task_id for task in tasks_of(mapping)]
 
 
+def there_of(tasks, finished):
+    """What is there, from sets of realisations by task id."""
+    own = [sorted(finished.get(name, ())) for name in tasks.names]
+    bounds = np.cumsum([0, *map(len, own)])
+    return Held(bounds, np.array([one for some in own for one in some], np.int64), np.zeros((bounds[-1], 3), np.int64))
+
+
 def cut(mapping, finished):
-    tasks = tasks_of(mapping)
+    checked = spec_from_mapping(mapping, REGISTRY)
+    tasks = plan_tasks(checked)
     return [
-        (chunk.number, tasks.index(chunk.task), list(chunk.realisations))
-        for chunk in plan_chunks(tasks, mapping["run"]["realisations"], finished)
+        (chunk.number, list(tasks).index(chunk.task), list(chunk.realisations))
+        for chunk in Agenda(checked, tasks, there_of(tasks, finished))
     ]
 
 

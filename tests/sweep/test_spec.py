@@ -215,7 +215,7 @@ def test_unknown_experiment(mapping, sentence):
 
 def test_slip_of_the_pen_in_a_product_is_no_plan():
     (problem,) = problems_of(spec(sides=list(range(1, 1001)), bias={"from": 0, "to": 1, "by": 0.0005}))
-    assert problem == "coin.bias × coin.sides must multiply into at most 100000 tasks; got 2001000."
+    assert problem == "coin.bias × coin.sides must multiply into at most 1000000 tasks; got 2001000."
     (problem,) = problems_of(spec(realisations=10**12))
     assert problem.startswith("run.realisations must come to at most 100000000 in all tasks together;")
 

@@ -171,14 +171,15 @@ def test_what_counts_does_not_depend_on_who_was_first(order, ahead, there):
 
     checked = spec_from_mapping(adaptive(), REGISTRY)
     tasks = plan_tasks(checked)
-    alone = Agenda(checked, tasks, {})
+    alone = Agenda(checked, tasks)
     expected = [counted.chunk.id for result in here(checked, alone) for counted in alone.take(result)]
     assert alone.left == 0
 
     first = tasks[0]
     rows = COINS.rows(first.parameters, range(there), 7)
     known = np.stack([np.array(rows[name])[1::2] for name in COINS.counts], axis=1)
-    agenda = Agenda(checked, tasks, {first.task_id: Held(np.arange(there), known)} if there else {})
+    bounds = np.array([0, *[there] * len(tasks)])
+    agenda = Agenda(checked, tasks, Held(bounds, np.arange(there), known))
     chunks, under_way, counted = iter(agenda), [], []
     while True:
         under_way += itertools.islice(chunks, ahead - len(under_way))
@@ -196,8 +197,8 @@ def test_what_counts_does_not_depend_on_who_was_first(order, ahead, there):
 
 def test_nothing_counts_beyond_a_gap():
     checked = spec_from_mapping(adaptive(), REGISTRY)
-    agenda = Agenda(checked, plan_tasks(checked), {})
-    results = list(here(checked, [chunk for chunk in Agenda(checked, plan_tasks(checked), {}) if chunk.part != 3]))
+    agenda = Agenda(checked, plan_tasks(checked))
+    results = list(here(checked, [chunk for chunk in Agenda(checked, plan_tasks(checked)) if chunk.part != 3]))
     random.Random(0).shuffle(results)
     assert all(one.chunk.part < 3 for result in results for one in agenda.take(result))
     assert agenda.left > 0

@@ -17,8 +17,8 @@ from fasthop.sweep.columns import IDENTITY, make_table, parquet_bytes
 from fasthop.sweep.errors import FolderError, TableError
 from fasthop.sweep.index import held, index_files
 from fasthop.sweep.machine import instruction_set, machine
-from fasthop.sweep.pending import Result
-from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, plan_chunks, plan_tasks
+from fasthop.sweep.pending import Agenda, Result
+from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, plan_tasks
 from fasthop.sweep.read import read
 from fasthop.sweep.run import run
 from fasthop.sweep.spec import spec_from_mapping
@@ -26,7 +26,7 @@ from sweep.coins import COINS, REGISTRY, SCHEMA, rows, spec
 
 SPEC = spec_from_mapping(spec(weights=[1, 2]), REGISTRY)
 TASKS = plan_tasks(SPEC)
-CHUNKS = list(plan_chunks(TASKS, SPEC.realisations, {}))
+CHUNKS = list(Agenda(SPEC, TASKS))
 
 
 def computed(chunk):
@@ -38,7 +38,7 @@ def table_of(chunk, columns):
 
 
 def fill(folder, chunks, spec=SPEC):
-    with store.open_store(folder, spec, TASKS) as opened:
+    with store.open_store(folder, spec, TASKS.names) as opened:
         for chunk in chunks:
             opened.add(Result(chunk, table_of(chunk, computed(chunk)), 0.0, machine()))
 
@@ -180,8 +180,8 @@ def test_what_was_added_is_kept_when_the_block_fails(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         fill(tmp_path, interrupted())
-    there = held(index_files(store.table_files(tmp_path), TASKS, SPEC), TASKS)
-    assert {name: one.realisations.tolist() for name, one in there.items()} == {TASKS[0].task_id: list(range(10))}
+    there = held(index_files(store.table_files(tmp_path), TASKS.names, COINS, SPEC.seed), len(TASKS))
+    assert [there.of(rank)[0].tolist() for rank in range(2)] == [list(range(10)), []]
     (entry,) = store.read_manifest(tmp_path)["runs"]
     assert (entry["chunks"], entry["rows"]) == (3, 20)
 
@@ -363,7 +363,7 @@ def test_folder_that_not_even_root_can_make():
 
 
 def test_folder_in_use(tmp_path):
-    with store.open_store(tmp_path, SPEC, TASKS):
+    with store.open_store(tmp_path, SPEC, TASKS.names):
         sentence = refused(tmp_path, SPEC.to_mapping())
     assert sentence == f"{tmp_path} is in use: another process is running a sweep in it."
     assert run(SPEC.to_mapping(), tmp_path, registry=REGISTRY).chunks == 6

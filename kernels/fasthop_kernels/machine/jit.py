@@ -38,6 +38,7 @@ _PACKAGE = __package__.partition(".")[0]
 _FOLDER = pathlib.Path(__file__).parents[1]
 
 
+@functools.cache
 def _imports(source: bytes) -> set[str]:
     """Names of the modules of all kernels that a source imports, and of everything that might be one."""
     names: set[str] = set()
