@@ -115,7 +115,7 @@ class Activation:
 
     def slope(self, y: Any) -> np.ndarray:
         """Return the diagonal of Λ(y) = ∂g/∂y, the Hessian of L; at a kink the slope of the side towards −∞ or 0."""
-        return self._apply(kernels.differentiate, y)
+        return self._apply(kernels.slope, y)
 
     def apply_slope(self, y: Any, x: Any) -> np.ndarray:
         """Return Λ(y) x for `x` of the shape of `y`; Λ is never formed."""
@@ -123,11 +123,11 @@ class Activation:
 
     def lagrangian(self, y: Any) -> np.ndarray:
         """Return L(y) of every entry; the Lagrangian of a state is the sum."""
-        return self._apply(kernels.integrate, y)
+        return self._apply(kernels.lagrangian, y)
 
     def legendre(self, y: Any) -> np.ndarray:
         """Return φ(y) = y g(y) − L(y) of every entry, without the cancellation of that difference."""
-        return self._apply(kernels.transform, y)
+        return self._apply(kernels.legendre, y)
 
     def inverse(self, v: Any) -> np.ndarray:
         """Return the y with g(y) = v; NaN where there is none or, on a flat part of g, more than one.

@@ -235,8 +235,8 @@ def proved(layers, names):
                 found, promised = violations(memory, options.get("R", "identity"), kinds, states_of(n))
                 assert not found, (variable, options, matrix, found[0])
                 shares = [(kind, share) for kind in promised for share in ("alpha", "beta", "gamma")]
-                code = memory.drive.code
-                used |= {(variable, share, code) for kind, share in shares if getattr(form_of(kind, variable), share)}
+                records = [(share, type(memory.system.factor)) for kind, share in shares if getattr(form_of(kind, variable), share)]
+                used |= {(type(memory.system.residual), *record) for record in records}
                 for reasons in (fh.why_not_lyapunov(memory, kind) for kind in kinds if kind not in promised):
                     assert all(len(words) > 10 and words.endswith(".") for words in reasons)
     return used
@@ -297,9 +297,9 @@ def test_the_rises_in_numbers():
 @pytest.mark.parametrize(("memory", "kind", "start", "words"), RISES)
 def test_a_false_promise_is_found(monkeypatch, memory, kind, start, words):
     """The check above fails where it should."""
-    assert violations(memory, memory.drive.name, [kind], np.array([start])) == ([], [])
+    assert violations(memory, memory.system.factor.name, [kind], np.array([start])) == ([], [])
     monkeypatch.setattr(fh, "why_not_lyapunov", lambda *given: [])
-    found, promised = violations(memory, memory.drive.name, [kind], np.array([start]))
+    found, promised = violations(memory, memory.system.factor.name, [kind], np.array([start]))
     assert promised == [kind]
     assert len(found) == 1
 

@@ -70,9 +70,9 @@ def test_two_processes_fill_one_cache_at_once(start_python, finish, run_python, 
 
 PHI = """
 import numpy as np
-from fasthop_kernels.dynamics.activations import TANH, transform
+from fasthop_kernels.dynamics.activations import TANH, legendre
 out = np.empty(1)
-transform(np.array([[0, 1, TANH]]), np.ones((1, 2)), np.ones(1), out, 1)
+legendre(np.array([[0, 1, TANH]]), np.ones((1, 2)), np.ones(1), out, 1)
 print(out[0])
 """
 EDIT = """
@@ -106,10 +106,10 @@ def test_an_edit_of_an_inner_module_makes_new_code_and_removes_the_old(copy, run
         return float(run_python(PHI, path=copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache"))
 
     assert phi() == pytest.approx(EXACT, rel=1e-14)
-    first = {path.name for path in (tmp_path / "cache").rglob("activations.transform-*")}
+    first = {path.name for path in (tmp_path / "cache").rglob("activations.legendre-*")}
     append(copy / "mathematics/elementary.py", EDIT)
     assert phi() == pytest.approx(EDITED, rel=1e-14)
-    second = {path.name for path in (tmp_path / "cache").rglob("activations.transform-*")}
+    second = {path.name for path in (tmp_path / "cache").rglob("activations.legendre-*")}
     assert len(first) == len(second) == 2  # an index and its code
     assert not first & second
 
@@ -151,7 +151,7 @@ def test_digest_follows_what_python_imports(run_python, monkeypatch, copy, name)
 def test_code_of_lines_that_moved_is_removed(copy, run_python, tmp_path):
     for _ in range(2):
         run_python(PHI, path=copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache")
-        found = list((tmp_path / "cache").rglob("activations.transform-*"))
+        found = list((tmp_path / "cache").rglob("activations.legendre-*"))
         assert len(found) == 2
         text = (copy / "dynamics/activations.py").read_text(encoding="utf-8")
         (copy / "dynamics/activations.py").write_text("# a line more\n" + text, encoding="utf-8")
@@ -237,7 +237,7 @@ def test_kernels_run_where_no_folder_can_be_written(copy, run_python, tmp_path):
     (tmp_path / "file").touch()
     nowhere = dict.fromkeys(["NUMBA_CACHE_DIR", "HOME", "LOCALAPPDATA", "XDG_CACHE_HOME"], tmp_path / "file" / "below")
     environment = nowhere | {"PYTHONDONTWRITEBYTECODE": "1"}
-    said = run_python(f"{PHI}\nprint(type(transform._cache).__name__)", path=copy.parent, **environment)
+    said = run_python(f"{PHI}\nprint(type(legendre._cache).__name__)", path=copy.parent, **environment)
     value, cache = said.split()
     assert float(value) == pytest.approx(EXACT, rel=1e-14)
     assert cache == "NullCache"

@@ -120,7 +120,7 @@ def takes(name, memory):
     return (
         (memory.count is None or scope.many)
         and memory.variable in scope.variables
-        and not (scope.drives and memory.drive.name not in scope.drives)
+        and memory.system.factor.name in scope.factors
         and not (memory.weights.held.any() and not scope.held)
     )
 
