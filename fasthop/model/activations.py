@@ -585,15 +585,6 @@ class SoftThreshold(Activation):
     def __post_init__(self) -> None:
         object.__setattr__(self, "threshold", checks.real("activation.threshold", self.threshold, above=0))
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The least interval with all values of g, which may be infinite."""
-        return -math.inf, math.inf
-
-    def steepest_within(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Return a bound on |Λ| where low ≤ y ≤ high, two arrays of one shape; by default `max_slope`."""
-        return np.full(np.shape(high), self.max_slope)
-
     def flat(self, dtype: Any = np.float64) -> tuple[tuple[float, float], ...]:
         """Return the interval ±t, the one flat part that is bounded."""
         threshold = float(np.dtype(dtype).type(self.threshold))
