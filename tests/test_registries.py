@@ -155,7 +155,7 @@ def test_every_energy_is_in_every_product():
         assert set(residual.natural) <= residual.energies.keys()
 
 
-# --- structures, rules, methods -----------------------------------------------------------------------------------------
+# --- structures, rules, methods ---------------------------------------------------------------------------------------
 
 
 def test_every_structure_is_in_every_product():
@@ -183,7 +183,7 @@ def test_every_method_is_in_the_oracle():
     covers(file, "SOLVERS", module(file)["SOLVERS"], ["auto", *SOLVERS])
 
 
-# --- the check itself ---------------------------------------------------------------------------------------------------
+# --- the check itself -------------------------------------------------------------------------------------------------
 
 
 def test_what_has_no_oracle_is_named_with_its_place(monkeypatch):

@@ -34,7 +34,7 @@ AT_ZERO = {
     "layer_norm": lambda n, gamma, epsilon: n * gamma * np.sqrt(epsilon),
     "sphere": lambda n, epsilon: np.sqrt(epsilon),
 }
-NODES, SHARES = (array for array in special.roots_legendre(200))
+NODES, SHARES = (array for array in special.roots_legendre(60))
 
 
 def lagrangian(memory, x):
