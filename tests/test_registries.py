@@ -10,6 +10,7 @@ import pytest
 
 import fasthop as fh
 from fasthop.dynamics import ensemble
+from fasthop.equilibrium import gradients
 from fasthop.equilibrium.adjoints import SOLVERS
 from fasthop.equilibrium.clamping import Clamped
 from fasthop.equilibrium.parameter_slopes import parameter_slopes
@@ -21,6 +22,7 @@ from fasthop.model.scope import SCOPES
 from fasthop.model.weights import Weights
 from fasthop_kernels.dynamics import activations as kernels
 from fasthop_kernels.dynamics import products
+from fasthop_kernels.linear import adjoint
 
 TESTS = Path(__file__).parent
 
@@ -181,6 +183,11 @@ def test_every_method_is_in_the_oracle():
     assert ensemble.FAITHFUL.keys() == ensemble.METHODS.keys()
     file = "equilibrium/test_every_activation.py"
     covers(file, "SOLVERS", module(file)["SOLVERS"], ["auto", *SOLVERS])
+
+
+def test_the_words_of_codes_are_in_the_order_of_the_kernels():
+    for kinds, of in ((ensemble.KINDS, ensemble.kernels), (gradients.KINDS[:3], adjoint)):
+        assert [getattr(of, kind.upper()) for kind in kinds] == list(range(len(kinds)))
 
 
 # --- the check itself -------------------------------------------------------------------------------------------------

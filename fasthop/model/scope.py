@@ -75,9 +75,8 @@ def refuse(memory: Memory, function: str) -> None:
     if memory.count is not None and not scope.many:
         raise ValueError(f"memory must be one memory; got {memory.count} memories.")
     if memory.variable not in scope.variables:
-        allowed, why = " or ".join(map(repr, scope.variables)), ""
-        if memory.variable == "v":
-            why = ", whose steady states are those of W Wᵀ"
+        allowed, residual = " or ".join(map(repr, scope.variables)), memory.system.residual
+        why = "" if residual.is_argument or residual.is_value else ", whose steady states are those of W Wᵀ"
         raise ValueError(f"memory must have variable = {allowed}; got {memory.variable!r}{why}.")
     if (name := memory.system.factor.name) not in scope.factors:
         raise ValueError(f"memory must have R = {' or '.join(map(repr, scope.factors))}; got {name!r}.")
