@@ -75,7 +75,7 @@ def elementary(dtype, repeats):
     start = -raw.ctypes.data % LINE
     state, out = raw[start : raw.size - LINE + start].view(dtype).reshape(2, -1)
     state[:] = 2 * np.random.default_rng(0).normal(size=state.size)
-    parts = {"g": kernels.activate, "Λ": kernels.differentiate, "L": kernels.integrate, "φ": kernels.transform}
+    parts = {"g": kernels.activate, "Λ": kernels.slope, "L": kernels.lagrangian, "φ": kernels.legendre}
     costs = {}
     for name, kind in ACTIVATIONS.items():
         layers, parameters = np.array([[0, neurons, kind.code]]), np.array([kind().parameters], dtype)

@@ -50,10 +50,10 @@ from fasthop.model.activations import Softplus as Softplus
 from fasthop.model.activations import Sphere as Sphere
 from fasthop.model.activations import Tanh as Tanh
 from fasthop.model.energy_family import Energy as Energy
+from fasthop.model.matrices import lyapunov as lyapunov
 from fasthop.model.memory import Layer as Layer
 from fasthop.model.memory import Memory as Memory
 from fasthop.model.systems import OrthogonalFactor as OrthogonalFactor
-from fasthop.model.systems import lyapunov as lyapunov
 from fasthop.model.weights import Blocks as Blocks
 from fasthop.model.weights import LowRank as LowRank
 from fasthop.random_matrices.goe import goe as goe

@@ -312,7 +312,7 @@ def contraction_bound(memory: Memory) -> float:
     steepest = max(kind.max_slope for span, kind in memory.spans if free[span].any())
     W = memory.weights.to_dense()[..., free, :][..., free]
     size = np.linalg.norm(W, ord=2, axis=(-2, -1)).max()
-    return float((size * size if memory.variable == "v" else size) * steepest)
+    return float(memory.system.residual.length(size) * steepest)
 
 
 def alive_and_dead(memory: Memory, dead: Any, reference: Any) -> Memory:

@@ -8,7 +8,7 @@ import functools
 import importlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -67,12 +67,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-@contextlib.contextmanager
-def all_threads() -> Iterator[int]:
-    """Say how many threads there are; nobody has to wait for them any more."""
-    yield workers_for(2**30)
 
 
 def workers_for(pieces: int) -> int:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from fasthop import checks
-from fasthop.runtime import all_threads
+from fasthop import checks, fill
 from fasthop_kernels.mathematics import random
 
 __all__ = [
@@ -232,9 +231,8 @@ def _resampled(k: np.ndarray, n: np.ndarray, draws: int, seed: int) -> np.ndarra
     block = max(1, 2**22 // k.size)
     for start in range(0, draws, block):
         uniform = np.empty((1, min(block, draws - start), k.size))
-        with all_threads():
-            # The block takes the place of a realisation. These numbers meet no others of the tag: they draw no starts.
-            random.uniforms(np.uint64(seed), random.START, np.array([start]), 0, uniform)
+        # The block takes the place of a realisation. These numbers meet no others of the tag: they draw no starts.
+        fill.uniforms(seed, random.START, np.array([start]), 0, uniform)
         chosen = (uniform[0] * k.size).astype(np.int64)
         rates[start : start + block] = k[chosen].sum(axis=1) / n[chosen].sum(axis=1)
     return rates

@@ -60,7 +60,7 @@ EXAMPLES = {
     "sigmoid": {"beta": 1.7},
     "leaky_relu": {"slope_below": 0.2},
     "softplus": {"beta": 1.4},
-    "rectified_power": {"n": 3},
+    "rectified_power": {"n": 4},
     "power": {"n": 4},
     "soft_threshold": {"threshold": 0.3},
     "softmax": {"beta": 1.6},

@@ -44,7 +44,7 @@ def residuals(memory: Memory, array: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def arguments(memory: Memory, array: np.ndarray) -> np.ndarray:
     """Return the argument of g, y itself or W u + b, of the shape of the states."""
-    return array if memory.variable == "y" else residuals(memory, np.ascontiguousarray(array))[1]
+    return array if memory.system.residual.is_argument else residuals(memory, np.ascontiguousarray(array))[1]
 
 
 def relative(residual: np.ndarray, states: np.ndarray) -> np.ndarray:
@@ -55,6 +55,14 @@ def relative(residual: np.ndarray, states: np.ndarray) -> np.ndarray:
 def activate(memory: Memory, arguments: np.ndarray) -> np.ndarray:
     """Return g at its argument, layer by layer."""
     return np.concatenate([kind.g(arguments[..., span]) for span, kind in memory.spans], axis=-1)
+
+
+def states_at(memory: Memory, arguments: np.ndarray) -> np.ndarray:
+    """Return the steady states at which the argument of g is this."""
+    if memory.system.residual.is_argument:
+        return arguments
+    assert memory.system.residual.is_value
+    return activate(memory, arguments)
 
 
 def slopes(memory: Memory, arguments: np.ndarray) -> np.ndarray:

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from fasthop.dynamics.evaluate import arguments, as_states, curvature, residuals
-from fasthop.model.energy_family import Energy, as_energy
+from fasthop.model.energy_family import Energy
 from fasthop.model.memory import Memory
 from fasthop.model.scope import refuse
-from fasthop.model.systems import factor_parts, polar_factor
-from fasthop_kernels.dynamics.flows import AS_PRINTED, GRADIENT, HESSIAN, NONE, ORTHOGONAL
 
 #: Numbers in the matrices of one batch, 8 MiB: what two threads hold in their caches is read once.
 _BATCH = 2**20
@@ -53,7 +51,7 @@ def energy_gradient(memory: Memory, states: Any, kind: str | Energy) -> np.ndarr
     -------
     float64 array, shape (B, N)
     """
-    F, f = energy_factor(memory, states, as_energy(kind, memory.variable))
+    F, f = energy_factor(memory, states, memory.system.residual.energy(kind))
     return np.asarray(np.matmul(F, f[..., None])[..., 0])
 
 
@@ -73,11 +71,10 @@ def energy_hessian(memory: Memory, states: Any, kind: str | Energy) -> np.ndarra
     float64 array, shape (B, N, N)
     """
     refuse(memory, "energy_hessian")
-    F, _ = energy_factor(memory, states, as_energy(kind, memory.variable))
+    F, _ = energy_factor(memory, states, memory.system.residual.energy(kind))
     W = memory.W.astype(np.float64)
     Lam = curvature(memory, arguments(memory, as_states(memory, states)[0]))
-    left = W.T if memory.variable == "v" else np.eye(memory.neurons)
-    return np.asarray(np.matmul(F, np.eye(memory.neurons) - left @ Lam @ W))
+    return np.asarray(np.matmul(F, np.eye(memory.neurons) - memory.system.residual.before(W) @ Lam @ W))
 
 
 def energy_factor(memory: Memory, states: Any, form: Energy) -> tuple[np.ndarray, np.ndarray]:
@@ -87,14 +84,8 @@ def energy_factor(memory: Memory, states: Any, form: Energy) -> tuple[np.ndarray
     """
     refuse(memory, "energy_gradient")
     found, x = residuals(memory, as_states(memory, states)[0])
-    f, identity = -found.astype(np.float64), np.eye(memory.neurons)
-    if memory.variable == "v":
-        return np.broadcast_to(form.beta * identity, (len(f), *identity.shape)), f
-    Lam, W = curvature(memory, x), memory.W.astype(np.float64)
-    if memory.variable == "u":
-        return _factor_of_five(form, Lam, W), f
-    S = form.weighting(memory.neurons)
-    return form.alpha * Lam + form.gamma * (S - Lam @ W.T @ S), f
+    F = memory.system.residual.energy_factor(form, curvature(memory, x), memory.W.astype(np.float64))
+    return F, -found.astype(np.float64)
 
 
 # --- linearised at many states at once -------------------------------------------------------------------------------
@@ -105,40 +96,23 @@ def energy_factor(memory: Memory, states: Any, form: Energy) -> tuple[np.ndarray
 
 def jacobians(memory: Memory, Lam: np.ndarray, W: np.ndarray) -> np.ndarray:
     """Return J of the map whose fixed points are the steady states, W Λ, for variable u Λ W, for v WᵀΛ W, (B, N, N)."""
-    if memory.variable == "v":
-        return np.asarray(np.matmul(np.swapaxes(W, -1, -2), np.matmul(_whole(Lam), W)))
-    inside = memory.variable == "u"
-    if Lam.ndim == 2:
-        return np.asarray(Lam[:, :, None] * W if inside else W * Lam[:, None, :])
-    return np.asarray(np.matmul(Lam, W) if inside else np.matmul(W, Lam))
+    return memory.system.residual.jacobian(Lam, W)
 
 
 def flow_jacobians(memory: Memory, Lam: np.ndarray, W: np.ndarray, owners: np.ndarray | None = None) -> np.ndarray:
     """Return R (J − I), with 1/τ for R where there is τ, shape (B, N, N): what the flow is near its steady states."""
     inner = jacobians(memory, Lam, W) - np.eye(memory.neurons)
     if memory.tau is not None:
-        return np.asarray((1 / _own(memory.tau, owners))[..., None] * inner)
-    return inner if memory.drive.code == NONE else np.matmul(drive_matrices(memory, Lam, W, owners), inner)
+        return np.asarray(_rates(memory, owners)[..., None] * inner)
+    return inner if memory.system.factor.is_identity else np.matmul(factors(memory, Lam, W, owners), inner)
 
 
-def drive_matrices(memory: Memory, Lam: np.ndarray, W: np.ndarray, owners: np.ndarray | None = None) -> np.ndarray:
+def factors(memory: Memory, Lam: np.ndarray, W: np.ndarray, owners: np.ndarray | None = None) -> np.ndarray:
     """Return R at states, with 1/τ for it where there is τ, float64, shape (B, N, N)."""
-    drive, one = memory.drive, np.eye(memory.neurons)
     if memory.tau is not None:
-        return np.broadcast_to((1 / _own(memory.tau, owners))[..., None] * one, (len(Lam), *one.shape))
-    if drive.code == ORTHOGONAL and drive.energy is not None:
-        parts, floors = factor_parts(drive.energy, W, memory.dtype)
-        whole = _whole(Lam)
-        F = np.swapaxes(W, -1, -2) @ whole @ parts[..., 0, :, :] + parts[..., 1, :, :]
-        steepest = np.abs(np.diagonal(whole, axis1=1, axis2=2)).max(axis=1, initial=np.finfo(memory.dtype).tiny)
-        return polar_factor(F, steepest * floors[..., 0] + floors[..., 1])
-    if drive.code == HESSIAN:
-        return _whole(Lam)
-    if drive.code in (GRADIENT, AS_PRINTED):
-        R = one - jacobians(memory, Lam, W)
-        return np.swapaxes(R, 1, 2) if drive.code == GRADIENT else R
-    R = one if drive.matrix is None else _own(drive.matrix.to_dense(), owners)
-    return np.broadcast_to(R, (len(Lam), *one.shape))
+        one = np.eye(memory.neurons)
+        return np.broadcast_to(_rates(memory, owners)[..., None] * one, (len(Lam), *one.shape))
+    return memory.system.factor.matrices(memory.system.residual, Lam, W, owners)
 
 
 def batches(rows: np.ndarray, neurons: int) -> Iterator[np.ndarray]:
@@ -148,16 +122,6 @@ def batches(rows: np.ndarray, neurons: int) -> Iterator[np.ndarray]:
         yield rows[at : at + size]
 
 
-def _own(values: np.ndarray, owners: np.ndarray | None) -> np.ndarray:
-    return values if owners is None else values[owners]
-
-
-def _whole(Lam: np.ndarray) -> np.ndarray:
-    return Lam if Lam.ndim == 3 else Lam[:, :, None] * np.eye(Lam.shape[1])
-
-
-def _factor_of_five(form: Energy, Lam: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """Return F of system (5), Proposition 5."""
-    S = form.weighting(W.shape[-1])
-    turned = np.swapaxes(W, -1, -2)
-    return np.asarray(turned @ Lam @ (form.alpha * W - form.gamma * S) + form.beta * W + form.gamma * S)
+def _rates(memory: Memory, owners: np.ndarray | None) -> np.ndarray:
+    rates = 1 / np.asarray(memory.tau)
+    return rates if owners is None else rates[owners]

@@ -88,7 +88,10 @@ class Normal:
 
 
 #: What starts can be drawn from.
-MEASURES = (Uniform, Ball, Normal)
+Measure = Uniform | Ball | Normal
+
+#: By the name that a spec has for it.
+MEASURES: dict[str, type[Measure]] = {"box": Uniform, "ball": Ball, "normal": Normal}
 
 
 def _room(count: int, width: int, first: int) -> tuple[np.ndarray, int]:

@@ -10,17 +10,14 @@ import numpy as np
 from fasthop.dynamics.evaluate import as_states, owners, residuals
 from fasthop.energies.lyapunov import why_not_lyapunov
 from fasthop.launch import launch, of_tiles, pieces_of
-from fasthop.model.energy_family import Energy, as_energy
+from fasthop.model.energy_family import Energy
 from fasthop.model.memory import Memory
 from fasthop_kernels.dynamics import energies as kernels
-from fasthop_kernels.dynamics.flows import NONE
 
 
 def natural_energy(memory: Memory) -> str:
     """Name the energy that was made for a memory: (2) for system (1), E3 for (5), (10) for (9), or "simplest"."""
-    if memory.variable != "y":
-        return "E3" if memory.variable == "u" else "simplest"
-    return "2" if memory.drive.code == NONE else "10"
+    return memory.system.natural_energy
 
 
 def energy(memory: Memory, states: Any, kind: str | Energy | None = None) -> np.ndarray:
@@ -52,7 +49,7 @@ def energy(memory: Memory, states: Any, kind: str | Energy | None = None) -> np.
         Where the energy is not known to decrease along trajectories of this memory, with the reason
         (`why_not_lyapunov`).
     """
-    form = as_energy(natural_energy(memory) if kind is None else kind, memory.variable)
+    form = memory.system.residual.energy(natural_energy(memory) if kind is None else kind)
     array, alone = as_states(memory, states)
     offset = _integral_offset(memory) if kind == "3" else 0.0
     for reason in why_not_lyapunov(memory, form if kind is None else kind):

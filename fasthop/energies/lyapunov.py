@@ -9,12 +9,26 @@ import numpy as np
 
 from fasthop import checks
 from fasthop.dynamics.evaluate import arguments, as_states, thin_curvature
-from fasthop.dynamics.jacobians import drive_matrices, energy_factor
-from fasthop.model.energy_family import NAMED, Energy, as_energy
+from fasthop.dynamics.jacobians import energy_factor, factors
+from fasthop.model.energy_family import SHARES, Energy
+from fasthop.model.matrices import definite, rounding
 from fasthop.model.memory import Memory
-from fasthop.model.systems import CODES, definite, rounding
+from fasthop.model.systems import (
+    FACTORS,
+    NAMED,
+    Around,
+    Constant,
+    Factor,
+    Gradient,
+    GradientAsPrinted,
+    Hessian,
+    Identity,
+    Inside,
+    Orthogonal,
+    Outside,
+    Residual,
+)
 from fasthop.runtime import one_blas_thread
-from fasthop_kernels.dynamics.flows import AS_PRINTED, GRADIENT, HESSIAN, MATRIX, NONE, ORTHOGONAL
 
 
 def lyapunov_condition(memory: Memory, states: Any, kind: str | Energy) -> np.ndarray:
@@ -33,9 +47,9 @@ def lyapunov_condition(memory: Memory, states: Any, kind: str | Energy) -> np.nd
     -------
     float64 array, shape (B,)
     """
-    F, _ = energy_factor(memory, states, as_energy(kind, memory.variable))
+    F, _ = energy_factor(memory, states, memory.system.residual.energy(kind))
     Lam = thin_curvature(memory, arguments(memory, as_states(memory, states)[0]))
-    R = drive_matrices(memory, Lam, memory.W.astype(np.float64))
+    R = factors(memory, Lam, memory.W.astype(np.float64))
     return _smallest_symmetric(np.matmul(np.swapaxes(R, -1, -2), F))
 
 
@@ -91,22 +105,23 @@ class _Part(NamedTuple):
 
     @property
     def name(self) -> str:
-        named = NAMED[self.memory.variable]
+        named = self.memory.system.residual.energies
         return f"energy {next(name for name in named if getattr(named[name], self.share))!r}"
 
     @property
-    def drive(self) -> str:
-        return f"R = {self.memory.drive.name!r}"
+    def R(self) -> str:
+        return f"R = {self.memory.system.factor.name!r}"
 
 
 def _unproven(part: _Part) -> Iterator[str]:
-    variable, share = part.memory.variable, part.share
-    known = [repr(name) for name, code in CODES.items() if (variable, share, code) in _PROOFS]
-    yield f"{part.drive} is not known to descend on {part.name}; what can is R = {', '.join(known)}."
+    residual, share = type(part.memory.system.residual), part.share
+    known = [repr(name) for name in NAMED if (residual, share, FACTORS[name]) in _PROOFS]
+    yield f"{part.R} is not known to descend on {part.name}; what can is R = {', '.join(known)}."
 
 
 def _made_for_it(part: _Part) -> Iterator[str]:
-    if part.form != part.memory.drive.energy:
+    factor = part.memory.system.factor
+    if isinstance(factor, Orthogonal) and part.form != factor.energy:
         yield "R was made for another energy."
 
 
@@ -140,19 +155,19 @@ def _gentle(part: _Part) -> Iterator[str]:
     W = memory.W.astype(np.float64).reshape(-1, memory.neurons, memory.neurons)
     omega = max(numerical_abscissa(matrix) for matrix in W)
     if omega > 0 and not omega * steepest <= 1 + rounding(memory.neurons, memory.dtype):
-        yield f"ω(W) max Λ exceeds 1, which {part.drive} needs."
+        yield f"ω(W) max Λ exceeds 1, which {part.R} needs."
 
 
 def _paced(part: _Part) -> Iterator[str]:
     R = _constant(part.memory)
     rates = np.diagonal(R, axis1=-2, axis2=-1)
     if (rates[..., None] * np.eye(part.memory.neurons) != R).any() or (rates < 0).any():
-        yield f"{part.drive} is not a diagonal matrix of numbers ≥ 0, which {part.name} needs."
-    elif part.memory.variable == "u" and (rates != rates[..., :1]).any():
-        yield f"{part.drive} is not a multiple of the identity, which {part.name} needs."
+        yield f"{part.R} is not a diagonal matrix of numbers ≥ 0, which {part.name} needs."
+    elif part.memory.system.residual.is_value and (rates != rates[..., :1]).any():
+        yield f"{part.R} is not a multiple of the identity, which {part.name} needs."
     for span, kind in part.memory.spans:
         if kind.blockwise and (rates[..., span] != rates[..., span][..., :1]).any():
-            yield f"{part.drive} is not constant within a block of {kind.name}."
+            yield f"{part.R} is not constant within a block of {kind.name}."
 
 
 def _turned_within_reach(part: _Part) -> Iterator[str]:
@@ -163,13 +178,13 @@ def _turned_within_reach(part: _Part) -> Iterator[str]:
             values = np.linalg.eigvalsh(product + np.swapaxes(product, -1, -2))
         least = -rounding(part.memory.neurons, part.memory.dtype) * np.abs(values).max(axis=-1)
         if not (values[..., 0] >= least).all():
-            yield f"beta (RᵀW + W R) has a negative eigenvalue for {part.drive}."
+            yield f"beta (RᵀW + W R) has a negative eigenvalue for {part.R}."
 
 
 def _constant(memory: Memory) -> np.ndarray:
     """Return R where it is a matrix or I, float64, of the numbers that the memory holds."""
-    matrix = memory.drive.matrix
-    R = np.eye(memory.neurons) if matrix is None else matrix.to_dense()
+    factor = memory.system.factor
+    R = factor.matrix.to_dense() if isinstance(factor, Constant) else np.eye(memory.neurons)
     return R.astype(memory.dtype).astype(np.float64)
 
 
@@ -179,30 +194,30 @@ def _scaled(matrix: np.ndarray) -> np.ndarray:
     return np.asarray(matrix / np.where(largest > 0, largest, 1.0))
 
 
-#: By variable, share of the energy and code of R: what it takes for the energy to fall.
-_PROOFS: dict[tuple[str, str, int], tuple[Callable[[_Part], Iterator[str]], ...]] = {
+#: By residual, share of the energy and R: what it takes for the energy to fall.
+_PROOFS: dict[tuple[type[Residual], str, type[Factor]], tuple[Callable[[_Part], Iterator[str]], ...]] = {
     # (2), F = Λ for Wᵀ = W: −fᵀ(Λ/τ) f; −|Λ f|², as minus its gradient is Λ times the residual; −fᵀ(Λ − Λ W Λ) f.
-    ("y", "alpha", NONE): (_symmetric, _upright, _monotone),
-    ("y", "alpha", MATRIX): (_symmetric, _upright, _monotone, _paced),
-    ("y", "alpha", HESSIAN): (_symmetric, _upright),
-    ("y", "alpha", AS_PRINTED): (_symmetric, _upright, _monotone, _gentle),
+    (Outside, "alpha", Identity): (_symmetric, _upright, _monotone),
+    (Outside, "alpha", Constant): (_symmetric, _upright, _monotone, _paced),
+    (Outside, "alpha", Hessian): (_symmetric, _upright),
+    (Outside, "alpha", GradientAsPrinted): (_symmetric, _upright, _monotone, _gentle),
     # (10), F = I − Λ Wᵀ for S = I: −|F f|².
-    ("y", "gamma", GRADIENT): (_unweighted,),
+    (Outside, "gamma", Gradient): (_unweighted,),
     # E1, F = W Λ W for Wᵀ = W: −fᵀ W Λ W f.
-    ("u", "alpha", NONE): (_symmetric, _upright, _monotone),
-    ("u", "alpha", MATRIX): (_symmetric, _upright, _monotone, _paced),
+    (Inside, "alpha", Identity): (_symmetric, _upright, _monotone),
+    (Inside, "alpha", Constant): (_symmetric, _upright, _monotone, _paced),
     # E2, F = W for Wᵀ = W: −½ fᵀ(RᵀW + W R) f, the same for all states and all g.
-    ("u", "beta", NONE): (_symmetric, _turned_within_reach),
-    ("u", "beta", MATRIX): (_symmetric, _turned_within_reach),
+    (Inside, "beta", Identity): (_symmetric, _turned_within_reach),
+    (Inside, "beta", Constant): (_symmetric, _turned_within_reach),
     # E3, F = I − WᵀΛ for S = I: −|F f|²; −fᵀ(Λ − ½ Λ (W + Wᵀ) Λ) f, Λ^½ (1 − Λ^½ W Λ^½) Λ^½ in the middle.
-    ("u", "gamma", GRADIENT): (_unweighted,),
-    ("u", "gamma", HESSIAN): (_unweighted, _monotone, _gentle),
+    (Inside, "gamma", Gradient): (_unweighted,),
+    (Inside, "gamma", Hessian): (_unweighted, _monotone, _gentle),
     # Proposition 5.2, with F = O P: −fᵀ P f.
-    ("u", "alpha", ORTHOGONAL): (_made_for_it, _symmetric),
-    ("u", "beta", ORTHOGONAL): (_made_for_it, _symmetric),
-    ("u", "gamma", ORTHOGONAL): (_made_for_it,),
+    (Inside, "alpha", Orthogonal): (_made_for_it, _symmetric),
+    (Inside, "beta", Orthogonal): (_made_for_it, _symmetric),
+    (Inside, "gamma", Orthogonal): (_made_for_it,),
     # The simplest model, F = I: −|f|².
-    ("v", "beta", NONE): (_upright,),
+    (Around, "beta", Identity): (_upright,),
 }
 
 
@@ -231,16 +246,17 @@ def why_not_lyapunov(memory: Memory, kind: str | Energy) -> list[str]:
     list of str
         Sentences.
     """
-    form = as_energy(kind, memory.variable)
+    form = memory.system.residual.energy(kind)
+    residual, factor = type(memory.system.residual), type(memory.system.factor)
     reasons = [
         f"(3) is not defined for {g.name}, which is not strictly monotone."
         for _, g in memory.spans
         if kind == "3" and not g.strictly_monotone
     ]
-    for share in ("alpha", "beta", "gamma"):
+    for share in SHARES:
         if getattr(form, share):
             part = _Part(memory, form, share)
-            for condition in _PROOFS.get((memory.variable, share, memory.drive.code), (_unproven,)):
+            for condition in _PROOFS.get((residual, share, factor), (_unproven,)):
                 reasons += condition(part)
     return list(dict.fromkeys(reasons))
 

@@ -147,7 +147,7 @@ def _by_rows(
 
 def _general(at: Linearised, row: int, e: np.ndarray) -> np.ndarray | None:
     W, slopes = at.W[at.owners[row]], at.slopes[row]
-    inside = at.memory.variable == "u"
+    inside = at.memory.system.residual.is_value
     alive = np.ones(len(e), bool) if not at.pointwise.all() else slopes != 0
     if at.pointwise.all():
         image = slopes[alive, None] * W[np.ix_(alive, alive)].T
@@ -171,7 +171,7 @@ def _positive(at: Linearised, row: int, e: np.ndarray) -> np.ndarray | None:
         return None
     W, alive = at.W[at.owners[row]], at.slopes[row] > 0
     root = np.sqrt(at.slopes[row][alive])
-    inside = at.memory.variable == "u"
+    inside = at.memory.system.residual.is_value
     part = root[:, None] * W[np.ix_(alive, alive)] * root
     first = root * (e[alive] if inside else W[alive] @ e)
     solved = _solved(lapack.dposv, part, first)

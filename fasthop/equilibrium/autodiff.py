@@ -21,14 +21,13 @@ Settle = Callable[[Any, Any, Any], Any]
 
 def _with(memory: Memory, W: np.ndarray, b: np.ndarray, dtype: Any) -> Memory:
     """Return the memory with other weights and biases."""
-    drive = memory.drive
     return Memory(
         np.asarray(W, np.float64),
         np.asarray(b, np.float64),
         layers=memory.layers,
         tau=memory.tau,
         variable=memory.variable,
-        R=drive.matrix if drive.name == "matrix" else drive.name,
+        R=memory.system.factor.given,
         dtype=dtype,
     )
 

@@ -131,7 +131,7 @@ class Equations:
     @cached_property
     def rooted(self) -> bool:
         """Whether Λ is nowhere negative, so that J has the eigenvalues of √Λ W √Λ."""
-        return all(kind.monotone for _, kind in self.memory.spans)
+        return self.memory.monotone
 
     @property
     def similar(self) -> bool:

@@ -333,7 +333,7 @@ def derivatives(
     def given(values: np.ndarray) -> np.ndarray:
         return values[0] if memory.count is None else values
 
-    inside = memory.variable == "u"
+    inside = memory.system.residual.is_value
     q = rows(between if inside else adjoint)
     p = rows(at.states if inside else activate(memory, at.arguments))
     through = rows(adjoint if inside else between)

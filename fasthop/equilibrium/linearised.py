@@ -12,7 +12,7 @@ from fasthop.dynamics.jacobians import batches
 from fasthop.equilibrium.equations import NARROW, WIDE, Equations
 from fasthop.equilibrium.spectra import Spectrum, abscissae, are_below, exact, ritz
 from fasthop.runtime import one_blas_thread
-from fasthop_kernels.dynamics.flows import GRADIENT, NONE, OUTSIDE
+from fasthop_kernels.dynamics.flows import OUTSIDE
 from fasthop_kernels.linear import adjoint as kernels
 
 #: Up to this N all eigenvalues of every J are computed; above it the outermost Ritz values of a Krylov space.
@@ -70,7 +70,7 @@ class Linearised(Equations):
 
         (I − √Λ W √Λ) z = √Λ W e and a = e + √Λ z; for system (5) (I − √Λ W √Λ) z = √Λ e and a = e + W √Λ z.
         """
-        root, inside = np.sqrt(self.slopes).astype(self.memory.dtype), self.memory.variable == "u"
+        root, inside = np.sqrt(self.slopes).astype(self.memory.dtype), self.memory.system.residual.is_value
         e = np.ascontiguousarray(right, self.memory.dtype)
         first = root * (e if inside else self.weighted(e))
         z = self.adjoints()
@@ -227,12 +227,11 @@ class Linearised(Equations):
     @cached_property
     def stable(self) -> np.ndarray:
         """Whether the flow that reached a state leaves it nowhere: judged by R (J − I), shape (B,)."""
-        memory, code = self.memory, self.memory.drive.code
-        if code == GRADIENT:  # −(I − J)ᵀ(I − J)
+        memory, factor = self.memory, self.memory.system.factor
+        if factor.is_descent:
             return np.ones(len(self.states), bool)
-        monotone = all(kind.monotone for _, kind in memory.spans)
         # Positive 1/τ does not change the signs of eigenvalues where those of W Λ are all real.
-        if code == NONE and (memory.tau is None or (memory.symmetric and monotone)):
+        if factor.is_identity and (memory.tau is None or (memory.symmetric and memory.monotone)):
             return np.asarray(self.spectrum.lambda_max < 1)
         found = np.zeros(len(self.states), bool)
         finite = np.isfinite(self.slopes).all(axis=1)

@@ -52,7 +52,7 @@ def preconditioned(at: Linearised, right: np.ndarray, tolerance: float) -> kerne
     tables = _preconditioned(at, mean)
     if tables is None:
         return found
-    kind, inside = at.memory.dtype, at.memory.variable == "u"
+    kind, inside = at.memory.dtype, at.memory.system.residual.is_value
     e, lam = np.ascontiguousarray(right, kind), at.slopes.astype(kind)
     center = mean[at.owners].astype(kind)
     dimensions = min(RESTART[kernels.GMRES], max(at.memory.neurons, 2))

@@ -13,29 +13,16 @@ import pyarrow as pa
 from fasthop import checks
 from fasthop.dynamics.ensemble import KINDS, METHODS, faithful_step, settle
 from fasthop.dynamics.evaluate import arguments
-from fasthop.dynamics.starts import Ball, Normal, Uniform
+from fasthop.dynamics.starts import MEASURES, Measure
 from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.model.activations import as_activation, spelled_out
 from fasthop.model.memory import Memory
+from fasthop.model.systems import SYSTEMS
 from fasthop.runtime import one_blas_thread
 from fasthop.states import census
 from fasthop.states.attractors import label
 from fasthop.states.basins import table_of
 from fasthop.statistics import wilson
-
-#: Systems with the same steady states by name: the variable and R. "5" with R = I is system (1) in other coordinates.
-SYSTEMS: dict[str, tuple[str, str | None]] = {
-    "1": ("y", None),
-    "5": ("u", None),
-    "5-E2": ("u", "weights"),
-    "5-E2-polar": ("u", "polar"),
-    "5-E3": ("u", "gradient"),
-    "9": ("y", "gradient"),
-    "9-as-printed": ("y", "gradient-as-printed"),
-}
-
-#: Measures that a spec can name.
-KINDS_OF_STARTS = ("box", "ball", "normal")
 
 FIELDS = (
     Field("memory", "weights", "weights", list, REQUIRED, False, doc="W, a list of rows"),
@@ -51,7 +38,7 @@ FIELDS = (
         complete=spelled_out,
     ),
     Field("memory", "system", "system", str, "1", True, choices=tuple(SYSTEMS), doc="equation, and R by its energy"),
-    Field("starts", "kind", "measure", str, "box", False, choices=KINDS_OF_STARTS, doc="what starts are drawn from"),
+    Field("starts", "kind", "measure", str, "box", False, choices=tuple(MEASURES), doc="what starts are drawn from"),
     Field("starts", "low", "low", float, None, True, doc="lower end of the box of starts, y in every system"),
     Field("starts", "high", "high", float, None, True, doc="upper end of the box of starts"),
     Field("starts", "size", "size", float, None, True, doc="radius of a ball, standard deviation of a normal cloud"),
@@ -98,7 +85,7 @@ SCHEMA = pa.schema(
             ("energy", pa.float64()),
             ("worst_residual", pa.float64()),
             ("mean_time", pa.float64()),
-            *[(name, pa.string()) for name in census.SYSTEMS],
+            *[(name, pa.string()) for name in census.UNDER],
             ("state", pa.list_(pa.field("item", pa.float64(), nullable=False))),
         ]
     ]
@@ -120,7 +107,7 @@ def problems(task: Task) -> list[tuple[str, str]]:
                 f"at most {_MOST // memory.neurons} for {memory.neurons} neurons; use more run.realisations instead"
             )
             found.append(("starts.count", f"must be {allowed}; got {task['starts']}."))
-        if memory.variable == "u" and not np.linalg.cond(memory.W) <= _CONDITION:
+        if not memory.system.residual.is_argument and not np.linalg.cond(memory.W) <= _CONDITION:
             instead = f'must have an inverse for memory.system = "{task["system"]}": starts are of y = W u + b.'
             found.append(("memory.weights", instead))
     return found + _wrong_measure(task)
@@ -142,11 +129,9 @@ def _wrong_measure(task: Task) -> list[tuple[str, str]]:
     return found
 
 
-def _measure(task: Task) -> Uniform | Ball | Normal:
-    if task["measure"] == "box":
-        return Uniform(task["low"], task["high"])
-    kind: type[Ball] | type[Normal] = Ball if task["measure"] == "ball" else Normal
-    return kind(task["size"], task["centre"])
+def _measure(task: Task) -> Measure:
+    numbers = ("low", "high") if task["measure"] == "box" else ("size", "centre")
+    return MEASURES[task["measure"]](*(task[name] for name in numbers))
 
 
 def _memory(task: Task) -> Memory:
@@ -157,7 +142,7 @@ def _memory(task: Task) -> Memory:
 
 def _states_of(memory: Memory, y: np.ndarray) -> np.ndarray:
     """Return the states with these y: themselves, or u = W⁻¹(y − b)."""
-    if memory.variable == "y":
+    if memory.system.residual.is_argument:
         return y
     with one_blas_thread():
         return np.ascontiguousarray(np.linalg.solve(memory.W, (y - memory.b).T).T)
@@ -203,7 +188,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
 def _what_they_are(memory: Memory, states: list[np.ndarray]) -> dict[str, list[Any]]:
     """Return y of every attractor and the verdict on it under each system; nothing for other kinds of end."""
     attractors = [state for state in states if state.size]
-    found: dict[str, list[Any]] = {name: [""] * len(states) for name in census.SYSTEMS}
+    found: dict[str, list[Any]] = {name: [""] * len(states) for name in census.UNDER}
     found["state"] = list(states)
     if attractors:
         y = arguments(memory, np.array(attractors))
@@ -233,7 +218,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
             row |= {"share_low": float(low), "share_high": float(high), "energy": same["energy"].iloc[0]}
             row |= {"worst_residual": same["worst_residual"].max()}
             row |= {"mean_time": (same["mean_time"] * same["hits"]).sum() / hits}
-            row |= {name: same[name].iloc[0] for name in (*census.SYSTEMS, "state")}
+            row |= {name: same[name].iloc[0] for name in (*census.UNDER, "state")}
             pooled.append((str(mark) in KINDS, -hits, row))
         pooled.sort(key=lambda entry: entry[:2])
         for index, (other, _, row) in enumerate(pooled):

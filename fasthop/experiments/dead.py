@@ -34,15 +34,12 @@ _PLAIN = (
 #: Of the fields that say what is stored, those that this experiment takes; the others have their defaults.
 _TAKEN = ("neurons", "rule", "self_coupling", "pattern_kind", "load", "patterns", "bias", "correlation", *stored.NOISES)
 
-#: Where those have fewer choices here: rules with couplings made of patterns of ±1.
-_CHOICES = {
-    "rule": ("hebb", "pseudo-inverse", "storkey", "covariance", "maximal-stability"),
-    "pattern_kind": ("random", "correlated", "digit-means", "digit-images"),
-}
+#: Choices of those that are none here, where couplings are made of patterns of ±1.
+_LEFT_OUT = {"rule": (*stored.GROUPED, "file"), "pattern_kind": ("spherical", "file")}
 
 FIELDS = (
     *(
-        field._replace(choices=_CHOICES.get(field.column, field.choices))
+        field._replace(choices=tuple(c for c in field.choices if c not in _LEFT_OUT.get(field.column, ())))
         for field in stored.FIELDS
         if field.column in _TAKEN
     ),

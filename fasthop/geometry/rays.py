@@ -14,7 +14,7 @@ from fasthop.dynamics.evaluate import relative, residuals
 from fasthop.geometry.exits import first_exits
 from fasthop.model.memory import Memory
 from fasthop.model.scope import refuse
-from fasthop.states.attractors import allowed, are_at, onto_steady, without_drive
+from fasthop.states.attractors import allowed, are_at, onto_steady, without_R
 from fasthop_kernels.mathematics import random
 
 #: Share of `default_step` that rays are first followed with.
@@ -246,7 +246,7 @@ def steady_centres(memory: Memory, centres: np.ndarray, home: np.ndarray) -> np.
     steady = centres.astype(np.float64)
     for number in np.unique(home).tolist():
         rows = home == number
-        alone = without_drive(memory, number)
+        alone = without_R(memory, number)
         steady[rows] = onto_steady(alone, steady[rows], relative(residuals(alone, steady[rows])[0], steady[rows]))
     return steady
 

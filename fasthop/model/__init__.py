@@ -3,6 +3,6 @@
 from fasthop.lazy import lazy
 
 _HOMES = {
-    "fasthop.model.systems": ["polar"],
+    "fasthop.model.matrices": ["polar"],
 }
 __getattr__, __dir__, __all__ = lazy(__name__, _HOMES)

@@ -1,1 +1,1 @@
-from fasthop.model.systems import polar as polar
+from fasthop.model.matrices import polar as polar

@@ -115,7 +115,7 @@ class Activation:
 
     def slope(self, y: Any) -> np.ndarray:
         """Return the diagonal of Λ(y) = ∂g/∂y, the Hessian of L; at a kink the slope of the side towards −∞ or 0."""
-        return self._apply(kernels.differentiate, y)
+        return self._apply(kernels.slope, y)
 
     def apply_slope(self, y: Any, x: Any) -> np.ndarray:
         """Return Λ(y) x for `x` of the shape of `y`; Λ is never formed."""
@@ -123,11 +123,11 @@ class Activation:
 
     def lagrangian(self, y: Any) -> np.ndarray:
         """Return L(y) of every entry; the Lagrangian of a state is the sum."""
-        return self._apply(kernels.integrate, y)
+        return self._apply(kernels.lagrangian, y)
 
     def legendre(self, y: Any) -> np.ndarray:
         """Return φ(y) = y g(y) − L(y) of every entry, without the cancellation of that difference."""
-        return self._apply(kernels.transform, y)
+        return self._apply(kernels.legendre, y)
 
     def inverse(self, v: Any) -> np.ndarray:
         """Return the y with g(y) = v; NaN where there is none or, on a flat part of g, more than one.
@@ -584,15 +584,6 @@ class SoftThreshold(Activation):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "threshold", checks.real("activation.threshold", self.threshold, above=0))
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The least interval with all values of g, which may be infinite."""
-        return -math.inf, math.inf
-
-    def steepest_within(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Return a bound on |Λ| where low ≤ y ≤ high, two arrays of one shape; by default `max_slope`."""
-        return np.full(np.shape(high), self.max_slope)
 
     def flat(self, dtype: Any = np.float64) -> tuple[tuple[float, float], ...]:
         """Return the interval ±t, the one flat part that is bounded."""

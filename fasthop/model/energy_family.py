@@ -9,6 +9,9 @@ import numpy as np
 
 from fasthop import checks
 
+#: What an energy is the sum of: its numbers, and what `fasthop.energies.lyapunov` proves one by one.
+SHARES = ("alpha", "beta", "gamma")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Energy:
@@ -30,7 +33,7 @@ class Energy:
     S: Any = None
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta", "gamma"):
+        for name in SHARES:
             object.__setattr__(self, name, checks.real(name, getattr(self, name)))
         if self.S is not None:
             S = checks.real_array("S", self.S, np.float64, shape=("N", "N"))
@@ -53,29 +56,3 @@ class Energy:
 
     def __hash__(self) -> int:
         return hash((self.alpha, self.beta, self.gamma))
-
-
-#: Energies by name, for each variable: (2) and (3) of system (1), (10) of system (9); E1, E2 and E3 of system (5); that
-#: of the simplest model of section 4, which is E2 with v in place of W v.
-NAMED = {
-    "y": {"2": Energy(alpha=1.0), "3": Energy(alpha=1.0), "10": Energy(gamma=1.0)},
-    "u": {"E1": Energy(alpha=1.0), "E2": Energy(beta=1.0), "E3": Energy(gamma=1.0)},
-    "v": {"simplest": Energy(beta=1.0)},
-}
-
-
-def as_energy(kind: str | Energy, variable: str) -> Energy:
-    """Return an energy given by name or as itself.
-
-    Raises
-    ------
-    ValueError
-        Where it is not an energy of the variable.
-    """
-    if not isinstance(kind, Energy):
-        return NAMED[variable][checks.one_of(f"kind (for variable {variable!r})", kind, NAMED[variable])]
-    if variable == "y" and kind.beta:
-        raise ValueError("kind must have beta = 0 for variable = 'y': E2 is an energy of variable u.")
-    if variable == "v" and (kind.alpha or kind.gamma):
-        raise ValueError("kind must have alpha = gamma = 0 for variable = 'v': the simplest model has one energy.")
-    return kind

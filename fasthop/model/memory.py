@@ -12,11 +12,9 @@ import numpy as np
 from fasthop import checks
 from fasthop.model.activations import Activation, as_activation
 from fasthop.model.norms import framed_norm, norm, smallest_eigenvalue
-from fasthop.model.systems import as_drive, factor_parts
+from fasthop.model.systems import as_system
 from fasthop.model.weights import Weights, as_weights
-from fasthop_kernels.dynamics.flows import AROUND, HESSIAN, INSIDE, MATRIX, NONE, ORTHOGONAL, OUTSIDE
 from fasthop_kernels.dynamics.tables import Tables
-from fasthop_kernels.machine.lanes import lane_line
 
 
 class Layer(NamedTuple):
@@ -75,9 +73,8 @@ class Memory:
         N.
     count : int or None
         K, or None for one memory.
-    variable : str
-    drive : Drive
-        R.
+    system : System
+        What the residual is, and R.
     symmetric : bool
         Whether every W equals its transpose to the last bit.
 
@@ -106,14 +103,13 @@ class Memory:
         if np.abs(self.weights.stored).max() > largest:
             raise ValueError(f"W must be at most {largest:.2g} in {self.dtype.name}; got a larger number.")
         self.symmetric = self.weights.symmetric
-        self.variable = checks.one_of("variable", variable, ("y", "u", "v"))
-        self.drive = as_drive(R, self.weights, self.variable, self.dtype)
+        self.system = as_system(variable, R, self.weights, self.dtype)
         self.layers = self._layers(activation, layers)
         self.b = self._per_neuron("b", 0.0 if b is None else b, self.dtype)
         self.tau = None if tau is None else self._per_neuron("tau", tau, np.dtype(np.float64))
         if self.tau is not None and not (self.tau > 0).all():
             raise ValueError(f"tau must be positive; got {self.tau.min():g}.")
-        if self.tau is not None and (self.variable != "y" or self.drive.code != NONE):
+        if self.tau is not None and not self.system.is_first:
             raise ValueError(f"tau belongs to system (1); it must not be given with variable = {self.variable!r} or R.")
         self._refuse_tau_within_blocks()
 
@@ -152,8 +148,13 @@ class Memory:
         many = "" if self.count is None else f"{self.count} × "
         kinds = ", ".join(f"{layer.neurons} {layer.activation}" for layer in self.layers)
         held = f", {self.weights.held.sum()} held" if self.weights.held.any() else ""
-        R = f", R = {self.drive.name}" if self.drive.code != NONE else ""
+        R = "" if self.system.factor.is_identity else f", R = {self.system.factor.name}"
         return f"Memory({many}N = {self.neurons}: {kinds}{held}; {self.variable}{R}; {self.dtype.name})"
+
+    @property
+    def variable(self) -> str:
+        """What a state is: y, u or v."""
+        return self.system.residual.variable
 
     @cached_property
     def W(self) -> np.ndarray:
@@ -182,9 +183,7 @@ class Memory:
         """The memory as the kernels see it."""
         n, k = self.neurons, self.count or 1
         rate = np.empty((k, 0)) if self.tau is None else 1.0 / self.tau.reshape(k, n)
-        matrix = self.drive.matrix
-        drive_blocks = np.empty((0, 7), np.int64) if matrix is None else matrix.blocks
-        drive_weights = self._factor_parts() if matrix is None else matrix.stored
+        drive_blocks, drive_weights = self.system.factor.parts(self.weights, self.dtype)
         return Tables(
             layers=np.array([[span.start, span.stop, kind.code] for span, kind in self.spans], np.int64),
             parameters=np.array([kind.parameters for _, kind in self.spans], self.dtype),
@@ -193,23 +192,12 @@ class Memory:
             bias=np.array(self.b.reshape(k, n)),  # a copy: numba types read-only arrays apart
             rate=rate.astype(self.dtype),
             mirror=self.weights.mirror,
-            system={"y": OUTSIDE, "u": INSIDE, "v": AROUND}[self.variable],
-            drive=self.drive.code,
+            system=self.system.residual.code,
+            drive=self.system.factor.code,
             drive_blocks=drive_blocks,
             drive_weights=np.ascontiguousarray(drive_weights, self.dtype),
-            orthogonal=None if self.drive.energy is None else True,
+            orthogonal=self.system.factor.compiled,
         )
-
-    def _factor_parts(self) -> np.ndarray:
-        """Return what `polar.turn` takes, rows of whole lines; nothing without a factor."""
-        n, k, form = self.neurons, self.count or 1, self.drive.energy
-        if form is None:
-            return np.empty((k, 0))
-        line = lane_line(self.dtype)
-        rows = np.zeros((k, 2 * n + 1, -(-n // line) * line))
-        parts, floors = factor_parts(form, self.weights.to_dense().reshape(k, n, n), self.dtype)
-        rows[:, :-1, :n], rows[:, -1, :2] = parts.reshape(k, 2 * n, n), floors
-        return rows.reshape(k, -1)
 
     @cached_property
     def rounding(self) -> tuple[np.ndarray, np.ndarray]:
@@ -223,14 +211,9 @@ class Memory:
         slope = max((kind.max_slope for _, kind in self.spans if np.isfinite(kind.max_slope)), default=1.0)
         bias = np.abs(self.b.reshape(k, n).astype(np.float64))
         rows = self._sums_of_sizes(self.weights.blocks)
-        if self.variable == "y":
-            fixed, shared = bias, rows * max(1.0, slope)
-        elif self.variable == "u":
-            fixed, shared = slope * bias, slope * rows
-        else:
-            columns = self._sums_of_sizes(self.weights.mirror)
-            fixed = slope * bias.max(axis=1, keepdims=True) * columns
-            shared = slope * rows.max(axis=1, keepdims=True) * columns + columns
+        fixed, shared = self.system.residual.term_sizes(
+            slope, bias, rows, lambda: self._sums_of_sizes(self.weights.mirror)
+        )
         return _powers_of_two(fixed), _powers_of_two(shared)
 
     def _sums_of_sizes(self, blocks: np.ndarray) -> np.ndarray:
@@ -244,8 +227,12 @@ class Memory:
     @cached_property
     def jumps(self) -> bool:
         """Whether R, and so ẏ, jumps somewhere: where Λ does, or where an orthogonal factor has to."""
-        kinked = any(kind.kinks for _, kind in self.spans)
-        return self.drive.code == ORTHOGONAL or (self.drive.code not in (NONE, MATRIX) and kinked)
+        return self.system.factor.jumps(any(kind.kinks for _, kind in self.spans))
+
+    @cached_property
+    def monotone(self) -> bool:
+        """Whether Λ is nowhere negative."""
+        return all(kind.monotone for _, kind in self.spans)
 
     @cached_property
     def box(self) -> tuple[np.ndarray, np.ndarray]:
@@ -268,7 +255,7 @@ class Memory:
         slopes = np.empty(high.shape)
         for span, kind in self.spans:
             slopes[:, span] = kind.steepest_within(low[:, span], high[:, span])
-        plain = self.symmetric and self.variable == "y" and self.drive.code == NONE and self.tau is None
+        plain = self.symmetric and self.system.is_first and self.tau is None
         if not plain or not np.isfinite(slopes).all():
             return np.full(self.count or 1, np.inf)
         return 1.0 + framed_norm(self.weights, np.sqrt(slopes))
@@ -286,24 +273,17 @@ class Memory:
         bound is that of the box that no trajectory of system (1) leaves; otherwise it is infinite.
         """
         steepest = max(kind.max_slope for _, kind in self.spans)
-        monotone = all(kind.monotone for _, kind in self.spans)
-        if self.variable == "v" and monotone:
+        residual, factor = self.system.residual, self.system.factor
+        if residual.is_positive and self.monotone:
             return np.ones(self.count or 1)
         if not np.isfinite(steepest):
             return self._fastest_rate_in_the_box()
-        if self.variable == "v":
-            return np.asarray(1.0 + norm(self.weights) ** 2 * steepest)
-        if self.drive.code == NONE:
-            real = self.symmetric and monotone
-            lowest = smallest_eigenvalue(self.weights) if real else -norm(self.weights)
-            rate = 1.0 - np.minimum(lowest, 0.0) * steepest
-            return np.asarray(rate if self.tau is None else rate / self.tau.reshape(len(rate), -1).min(axis=1))
-        full = 1.0 + norm(self.weights) * steepest
-        if self.drive.matrix is not None:
-            return np.asarray(full * norm(self.drive.matrix))
-        if self.drive.code == ORTHOGONAL:
-            return full
-        return np.asarray(full * (steepest if self.drive.code == HESSIAN else full))
+        if factor.is_identity and self.symmetric and self.monotone:
+            full = 1.0 - np.minimum(smallest_eigenvalue(self.weights), 0.0) * steepest
+        else:
+            full = 1.0 + residual.length(norm(self.weights)) * steepest
+        rate = np.asarray(full * factor.bound(full, steepest, norm))
+        return rate if self.tau is None else rate / self.tau.reshape(len(rate), -1).min(axis=1)
 
 
 def _powers_of_two(x: np.ndarray) -> np.ndarray:

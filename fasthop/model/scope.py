@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fasthop.model.memory import Memory
-from fasthop.model.systems import CODES
+from fasthop.model.systems import FACTORS, RESIDUALS
 
 
 class Scope(NamedTuple):
@@ -19,51 +19,53 @@ class Scope(NamedTuple):
         Variables of the state.
     held : bool
         Memories with layers that are held (`clamp`).
-    drives : tuple of str
-        Names of R; all of them where it is empty.
+    factors : tuple of str
+        Names of R.
     """
 
     many: bool = False
     variables: str = "yu"
     held: bool = True
-    drives: tuple[str, ...] = ()
+    factors: tuple[str, ...] = tuple(FACTORS)
 
 
-_PLAIN, _NAMED = ("identity",), (*CODES, "matrix")
+_PLAIN = tuple(name for name, kind in FACTORS.items() if kind.is_identity)
+_RESPELLED = tuple(name for name in FACTORS if name != "orthogonal factor")
+_EVERY = "".join(RESIDUALS)
 
 #: Every public function that is given a memory. What moves all neurons, or asks for all states, cannot hold a layer.
 SCOPES = {
-    "Certificate": Scope(variables="y", held=False, drives=_PLAIN),
-    "alive_and_dead": Scope(variables="y", held=False, drives=_PLAIN),
+    "Certificate": Scope(variables="y", held=False, factors=_PLAIN),
+    "alive_and_dead": Scope(variables="y", held=False, factors=_PLAIN),
     "basin_slice": Scope(),
-    "basins": Scope(variables="yuv"),
+    "basins": Scope(variables=_EVERY),
     "boundary_saddles": Scope(held=False),
     "census": Scope(),
-    "clamp": Scope(many=True, drives=_PLAIN),
+    "clamp": Scope(many=True, factors=_PLAIN),
     "contraction": Scope(held=False),
-    "contraction_bound": Scope(many=True, variables="yuv"),
-    "count_steady_states": Scope(many=True, variables="y", held=False, drives=_PLAIN),
-    "dead_neurons": Scope(many=True, variables="yuv"),
-    "default_step": Scope(many=True, variables="yuv"),
-    "faithful_step": Scope(many=True, variables="yuv"),
-    "energy": Scope(many=True, variables="yuv"),
-    "energy_gradient": Scope(variables="yuv"),
+    "contraction_bound": Scope(many=True, variables=_EVERY),
+    "count_steady_states": Scope(many=True, variables="y", held=False, factors=_PLAIN),
+    "dead_neurons": Scope(many=True, variables=_EVERY),
+    "default_step": Scope(many=True, variables=_EVERY),
+    "faithful_step": Scope(many=True, variables=_EVERY),
+    "energy": Scope(many=True, variables=_EVERY),
+    "energy_gradient": Scope(variables=_EVERY),
     "energy_hessian": Scope(variables="uv"),
-    "fit": Scope(held=False, drives=_PLAIN),
+    "fit": Scope(held=False, factors=_PLAIN),
     "gradient": Scope(many=True),
-    "jax_settle": Scope(held=False, drives=_NAMED),
-    "lyapunov_condition": Scope(variables="yuv"),
-    "polish": Scope(variables="yuv"),
+    "jax_settle": Scope(held=False, factors=_RESPELLED),
+    "lyapunov_condition": Scope(variables=_EVERY),
+    "polish": Scope(variables=_EVERY),
     "radii": Scope(held=False),
     "recover": Scope(many=True, variables="y"),
-    "residual": Scope(many=True, variables="yuv"),
-    "respond": Scope(drives=_PLAIN),
-    "settle": Scope(many=True, variables="yuv"),
-    "simulate": Scope(many=True, variables="yuv"),
+    "residual": Scope(many=True, variables=_EVERY),
+    "respond": Scope(factors=_PLAIN),
+    "settle": Scope(many=True, variables=_EVERY),
+    "simulate": Scope(many=True, variables=_EVERY),
     "stability": Scope(),
     "steady_states": Scope(held=False),
-    "torch_settle": Scope(held=False, drives=_NAMED),
-    "why_not_lyapunov": Scope(many=True, variables="yuv"),
+    "torch_settle": Scope(held=False, factors=_RESPELLED),
+    "why_not_lyapunov": Scope(many=True, variables=_EVERY),
 }
 
 
@@ -73,11 +75,10 @@ def refuse(memory: Memory, function: str) -> None:
     if memory.count is not None and not scope.many:
         raise ValueError(f"memory must be one memory; got {memory.count} memories.")
     if memory.variable not in scope.variables:
-        allowed, why = " or ".join(map(repr, scope.variables)), ""
-        if memory.variable == "v":
-            why = ", whose steady states are those of W Wᵀ"
+        allowed, residual = " or ".join(map(repr, scope.variables)), memory.system.residual
+        why = "" if residual.is_argument or residual.is_value else ", whose steady states are those of W Wᵀ"
         raise ValueError(f"memory must have variable = {allowed}; got {memory.variable!r}{why}.")
-    if scope.drives and memory.drive.name not in scope.drives:
-        raise ValueError(f"memory must have R = {' or '.join(map(repr, scope.drives))}; got {memory.drive.name!r}.")
+    if (name := memory.system.factor.name) not in scope.factors:
+        raise ValueError(f"memory must have R = {' or '.join(map(repr, scope.factors))}; got {name!r}.")
     if memory.weights.held.any() and not scope.held:
         raise ValueError(f"memory must have no layer held; got {memory.weights.held.sum()} neurons that are.")

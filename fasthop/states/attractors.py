@@ -63,7 +63,7 @@ def identify(memory: Memory, states: np.ndarray, residual: np.ndarray, settled: 
     polished = onto_steady(memory, states[firsts], residual[firsts])
     if not firsts.size:
         return Attractors(labels, firsts, polished)
-    merged, kept = label(g_of(without_drive(memory), polished), np.ones(len(firsts), bool))
+    merged, kept = label(g_of(without_R(memory), polished), np.ones(len(firsts), bool))
     return Attractors(np.where(settled, merged[labels], -1), firsts[kept], np.ascontiguousarray(polished[kept]))
 
 
@@ -83,7 +83,7 @@ def are_at(
     owners : int array, shape (B,)
         The memory of each.
     """
-    wide = memory if memory.dtype == np.float64 else without_drive(memory)
+    wide = memory if memory.dtype == np.float64 else without_R(memory)
     states, outputs = states.astype(np.float64), g_of(wide, centres.astype(np.float64))
     found = same(g_of(wide, states), outputs)
     apart = np.abs(states - centres).max(axis=1)
@@ -92,7 +92,7 @@ def are_at(
         rows = unsure[owners[unsure] == number]
         steady = onto_steady(memory, states[rows], residual[rows], number)
         there = outputs if len(outputs) == 1 else outputs[rows]
-        found[rows] = same(g_of(without_drive(memory, number), steady), there)
+        found[rows] = same(g_of(without_R(memory, number), steady), there)
     return found
 
 
@@ -104,10 +104,10 @@ def allowed(residual: np.ndarray) -> np.ndarray:
 def onto_steady(memory: Memory, states: np.ndarray, residual: np.ndarray, number: int = 0) -> np.ndarray:
     """Return the steady states beside ends of one memory, or of number `number` of K, float64, shape (B, N)."""
     reach = np.clip(_SLOWEST * residual.astype(np.float64), *_REACH)
-    return polish(without_drive(memory, number), states.astype(np.float64), reach=reach).state
+    return polish(without_R(memory, number), states.astype(np.float64), reach=reach).state
 
 
-def without_drive(memory: Memory, number: int = 0) -> Memory:
+def without_R(memory: Memory, number: int = 0) -> Memory:
     """Return one memory in float64 with the same numbers and steady states, without R and time constants."""
     stored = memory.weights.stored.astype(memory.dtype).astype(np.float64)
     b = memory.b if memory.count is None else memory.b[number]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fasthop.dynamics.ensemble import KINDS, Ends, faithful_step, settle
-from fasthop.dynamics.starts import MEASURES
+from fasthop.dynamics.starts import Measure
 from fasthop.energies.energy import energy, natural_energy
 from fasthop.energies.lyapunov import why_not_lyapunov
 from fasthop.model.memory import Memory
@@ -46,7 +46,7 @@ def basins(memory: Memory, starts: Any, *, n: int | None = None, seed: int = 0, 
         As `settle`.
     """
     refuse(memory, "basins")
-    if isinstance(starts, MEASURES):
+    if isinstance(starts, Measure):
         if n is None:
             raise ValueError("n must be given with starts that are drawn.")
         starts = starts.draw(n, memory.neurons, seed=seed)

@@ -9,23 +9,19 @@ import pandas as pd
 
 from fasthop import checks
 from fasthop.dynamics.ensemble import KINDS, Ends
-from fasthop.dynamics.evaluate import activate, arguments, as_states, relative, residuals
+from fasthop.dynamics.evaluate import arguments, as_states, relative, residuals, states_at
 from fasthop.energies.energy import energy, natural_energy
 from fasthop.energies.lyapunov import why_not_lyapunov
 from fasthop.model.memory import Memory
 from fasthop.model.scope import refuse
+from fasthop.model.systems import SYSTEMS
 from fasthop.states.attractors import distances, identify
 from fasthop.states.dead import dead_neurons
 from fasthop.states.stability import VERDICTS, stability
 from fasthop.statistics import wilson
 
-#: Systems with the same steady states that a verdict is given for: the variable and R.
-SYSTEMS: dict[str, tuple[str, str | None]] = {
-    "under_1": ("y", None),
-    "under_5_E2": ("u", "weights"),
-    "under_5_E3": ("u", "gradient"),
-    "under_9": ("y", "gradient"),
-}
+#: Columns of verdicts, and the systems that they are under.
+UNDER = {f"under_{name.replace('-', '_')}": name for name in ("1", "5-E2", "5-E3", "9")}
 
 
 def census(memory: Memory, ends: Any, *, tolerance: float | None = None) -> pd.DataFrame:
@@ -138,12 +134,13 @@ def _words(of_attractors: np.ndarray, attractor: np.ndarray) -> Any:
 
 
 def under_each_system(memory: Memory, y: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the verdicts on steady y under each of `SYSTEMS` with the weights, bias and activations of a memory."""
+    """Return the verdicts on steady y under the systems of `UNDER`, with all else that a memory has."""
     found = {}
-    for name, (variable, R) in SYSTEMS.items():
-        tau = memory.tau if name == "under_1" else None  # the other systems have none
+    for column, name in UNDER.items():
+        variable, R = SYSTEMS[name]
+        tau = memory.tau if name == "1" else None  # the other systems have none
         other = Memory(
             memory.weights, memory.b, layers=memory.layers, tau=tau, variable=variable, R=R, dtype=memory.dtype
         )
-        found[name] = stability(other, y if variable == "y" else activate(memory, y)).verdict
+        found[column] = stability(other, states_at(other, y)).verdict
     return found

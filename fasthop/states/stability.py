@@ -36,7 +36,6 @@ from fasthop.model.scope import refuse
 from fasthop.results import Result, counts, extent
 from fasthop.runtime import one_blas_thread
 from fasthop.states.dead import DeadNeurons, dead_neurons
-from fasthop_kernels.dynamics.flows import GRADIENT, NONE
 
 VERDICTS = ("stable", "unstable", "undecided", "not_steady")
 
@@ -120,10 +119,10 @@ def stability(memory: Memory, states: Any) -> Stability:
     dead = dead_neurons(memory, array)
     slope, kinked = _slopes_at_kinks(memory, arguments)
     alive = (~dead.neurons | kinked) & ~memory.weights.held
-    monotone = all(kind.monotone for _, kind in memory.spans)
-    symmetric = memory.drive.code == NONE and memory.weights.symmetric_when_held and monotone
+    plain = memory.system.factor.is_identity
+    symmetric = plain and memory.weights.symmetric_when_held and memory.monotone
     with one_blas_thread():
-        if memory.drive.code == NONE and not blockwise(memory):
+        if plain and not blockwise(memory):
             values, largest, scale = _elementwise(memory, slope, alive, symmetric)
         else:
             values, largest, scale = _full(memory, dead, symmetric)
@@ -182,7 +181,7 @@ def _full(memory: Memory, dead: DeadNeurons, symmetric: bool) -> tuple[np.ndarra
     With R = I dead directions are moved out of the way: W Λ V = 0, so that taking c V Vᵀ away gives each of them an
     eigenvalue below all others and changes no other.
     """
-    W, n, code = memory.W.astype(np.float64), memory.neurons, memory.drive.code
+    W, n, plain = memory.W.astype(np.float64), memory.neurons, memory.system.factor.is_identity
     rate = np.ones(n) if memory.tau is None else 1.0 / memory.tau
     far = 4 * (1 + rate.max()) * (1 + np.linalg.norm(W))
 
@@ -193,7 +192,7 @@ def _full(memory: Memory, dead: DeadNeurons, symmetric: bool) -> tuple[np.ndarra
         return whole(rows)[:, free][:, :, free]
 
     def whole(rows: np.ndarray) -> np.ndarray:
-        if code != NONE:
+        if not plain:
             return flow_jacobians(memory, thin_curvature(memory, dead.argument[rows]), W)
         Lam = curvature(memory, dead.argument[rows])
         deep = far * (1 + np.linalg.norm(Lam, axis=(1, 2)))
@@ -206,10 +205,8 @@ def _full(memory: Memory, dead: DeadNeurons, symmetric: bool) -> tuple[np.ndarra
             return np.asarray(matrix + np.swapaxes(matrix, 1, 2)) / 2
         return np.asarray(flow_jacobians(memory, Lam, W) - dark)
 
-    hidden = dead.k if code == NONE else np.zeros_like(dead.k)
-    # Under the gradient −AᵀA with A the Jacobian of the residual; under R = W and variable u, W Λ W − W.
-    hessian = memory.drive.name == "weights" and memory.variable == "u" and memory.symmetric
-    real = symmetric or code == GRADIENT or hessian
+    hidden = dead.k if plain else np.zeros_like(dead.k)
+    real = symmetric or memory.system.is_real(memory.symmetric)
     return _spectra(matrices, [np.arange(len(dead.k))], len(dead.k), n, real, hidden)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fasthop import checks
 from fasthop.dynamics.ensemble import settle
-from fasthop.dynamics.evaluate import activate
+from fasthop.dynamics.evaluate import states_at
 from fasthop.dynamics.starts import Uniform
 from fasthop.energies.energy import energy, natural_energy
 from fasthop.energies.lyapunov import why_not_lyapunov
@@ -22,7 +22,6 @@ from fasthop.states.enumeration import exact_states, why_not_exact
 from fasthop.states.newton import polish
 from fasthop.states.stability import VERDICTS, stability
 from fasthop_kernels import enumeration as kernels
-from fasthop_kernels.dynamics.flows import NONE
 
 #: Starts of a search by default, and the share of max(1, max|y|) that polishing may move an end found by it.
 _STARTS = 2000
@@ -90,7 +89,7 @@ def steady_states(
         y = _search(memory, starts, _STARTS if n is None else checks.whole("n", n, least=1), seed, dt)
         verdict = np.full(len(y), "", object)
         degenerate = np.zeros(len(y), bool)
-    states = activate(memory, y.astype(memory.dtype)) if memory.variable == "u" else y.astype(memory.dtype)
+    states = states_at(memory, y.astype(memory.dtype))
     open_ = verdict == ""
     if open_.any():
         verdict[open_] = stability(memory, states[open_]).verdict
@@ -130,7 +129,7 @@ def _enumerate(memory: Memory) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     found = exact_states(W, b, workers_for(-(-(1 << memory.neurons) // kernels.CHUNK)))
     verdict = np.full(len(found.y), "", object)
     verdict[found.continuum] = "undecided"
-    if memory.symmetric and memory.variable == "y" and memory.drive.code == NONE:
+    if memory.symmetric and memory.system.is_first:
         # Time constants and the dead neurons change no sign of the spectrum.
         sure = ~found.degenerate
         verdict[sure & (found.definite == kernels.STABLE)] = "stable"

@@ -202,7 +202,7 @@ def test_max_slope_is_the_largest_eigenvalue(activation, y):
 
 # --- lanes and neighbours -------------------------------------------------------------------------------------------
 
-KERNELS = ["activate", "differentiate", "integrate", "transform", "invert", "apply_slope"]
+KERNELS = ["activate", "slope", "lagrangian", "legendre", "invert", "apply_slope"]
 
 
 def run(name, activation, y, x):
@@ -238,8 +238,8 @@ def test_a_lane_has_the_same_bits_among_any_others(activation, name, dtype):
 
 def test_another_order_of_the_sum_is_seen():
     y = np.random.default_rng(4).normal(size=(11, 230))
-    whole = run("integrate", Sphere(), y, y)
-    assert (run("integrate", Sphere(), y[::-1].copy(), y) != whole).any()
+    whole = run("lagrangian", Sphere(), y, y)
+    assert (run("lagrangian", Sphere(), y[::-1].copy(), y) != whole).any()
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -252,7 +252,7 @@ def test_nan_stays_in_its_lane(activation, name):
     out = run(name, activation, y, x)
     expected = np.isnan(clean)
     mine = expected[:, ::4].copy()
-    mine[{"integrate": 0, "transform": 0}.get(name, slice(None))] = True
+    mine[{"lagrangian": 0, "legendre": 0}.get(name, slice(None))] = True
     if name == "invert" and (activation.name == "softmax" or not activation.parameters[1]):
         mine[:] = expected[:, ::4]
         mine[3] = True

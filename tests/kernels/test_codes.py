@@ -11,7 +11,7 @@ import fasthop_kernels
 FILES = sorted(path for package in (fasthop, fasthop_kernels) for path in Path(package.__file__).parent.rglob("*.py"))
 ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 #: What holds a code, wherever it stands.
-HOLDERS = {"code", "drive", "system", "kind", "kinds", "variable"}
+HOLDERS = {"code", "drive", "factor", "system", "kind", "kinds", "variable"}
 
 
 def codes_of(tree):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from fasthop.model.activations import (
-    ACTIVATIONS,
     GELU,
     SELU,
     Exp,
@@ -451,7 +450,3 @@ def test_a_lane_of_another_scale_changes_no_bit():
             for method in METHODS:
                 alone = getattr(activation, method)(y)
                 np.testing.assert_array_equal(getattr(activation, method)(far)[2::3], alone[2::3])
-
-
-def test_every_activation_is_looked_at():
-    assert {kind.name for kind in (*ELEMENTWISE, *BLOCKS)} == set(ACTIVATIONS)

@@ -136,7 +136,7 @@ def test_a_step_where_bounded_features_bound_the_slopes():
         for _ in range(300):
             corner = np.where(rng.random(9) < 0.5, low, high) * rng.choice([1.0, rng.random()])
             y = np.concatenate([rng.normal(size=12) * rng.choice([0.0, 0.1, 1.0]), corner])
-            slopes = [fh.activations.as_activation(layer.activation) for layer in memory.layers]
+            slopes = [as_activation(layer.activation) for layer in memory.layers]
             Lam = np.concatenate([slopes[0].slope(y[:12]), slopes[1].slope(y[12:])])
             worst = max(worst, np.abs(np.linalg.eigvals(memory.W * Lam)).max())
         [rate] = memory.fastest_rate

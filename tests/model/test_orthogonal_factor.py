@@ -10,8 +10,8 @@ from scipy import linalg
 import fasthop as fh
 from complex_g import curvature, g_of
 from fasthop.dynamics.evaluate import thin_curvature
-from fasthop.dynamics.jacobians import drive_matrices
-from fasthop.model.systems import polar_factor
+from fasthop.dynamics.jacobians import factors
+from fasthop.model.matrices import polar_factor
 from fasthop_kernels.dynamics.polar import factorise
 from fasthop_kernels.machine.lanes import LINE
 
@@ -283,13 +283,13 @@ def test_the_scale_of_the_weights_is_no_matter(form, power, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_a_flow_and_its_matrices_have_one_rule(dtype):
-    """R of `drive_matrices`, for stability and condition (7), times the residual is the velocity."""
+    """R of `factors`, for stability and condition (7), times the residual is the velocity."""
     compared = 0
     for kind in ("relu", "tanh", fh.Softmax(3.0)):
         for memory, shares, states in memories(kind, dtype):
             _, _, room = regular(memory, shares, states)
             x = (states @ memory.W.T + memory.b).astype(dtype)
-            R = drive_matrices(memory, thin_curvature(memory, x), memory.W.astype(float))
+            R = factors(memory, thin_curvature(memory, x), memory.W.astype(float))
             unit = np.broadcast_to(np.eye(memory.neurons), R.shape)
             np.testing.assert_allclose(np.matmul(np.swapaxes(R, 1, 2), R), unit, atol=1e-13)
             r = fh.residual(memory, states).astype(float)

@@ -8,12 +8,10 @@ from hypothesis import strategies as st
 import fasthop as fh
 import naive
 from fasthop.model.activations import ACTIVATIONS, RectifiedPower, as_activation
+from fasthop.model.systems import ALL
 
-SYSTEMS = [
-    *(("y", R) for R in (None, "weights", "gradient", "gradient-as-printed", "hessian")),
-    *(("u", R) for R in (None, "weights", "gradient", "hessian")),
-    ("v", None),
-]
+#: Without the R that are the same for every structure: they are dense matrices, or ask for symmetric W.
+SYSTEMS = [(variable, R) for variable, R in ALL if R not in ("polar", "matrix", "orthogonal factor")]
 kinds = st.one_of(
     st.sampled_from([name for name in ACTIVATIONS if name not in ("sphere", "layer_norm", "rectified_power", "power")]),
     st.builds(fh.Softmax, st.floats(0.2, 4)),
@@ -55,7 +53,7 @@ def flow(W, b, layers, variable, R):
         x = y if variable == "y" else y @ W.T + b
         r = {"y": lambda: g(x) @ W.T - y + b, "u": lambda: g(x) - y, "v": lambda: g(x) @ W - y}[variable]()
         return {
-            None: lambda: r,
+            "identity": lambda: r,
             "weights": lambda: r @ W.T,
             "hessian": lambda: Lam(x, r),
             "gradient": lambda: r - (Lam(x, r @ W) if variable == "y" else Lam(x, r) @ W),

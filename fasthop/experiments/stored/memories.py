@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,11 +18,45 @@ from fasthop.storage import inputs
 from fasthop.storage.rules import covariance, hebb, maximal_stability, projector, storkey
 from fasthop.storage.wear import dilute, dilute_one_way, quantise
 
-#: Rules that make one matrix of couplings between the neurons.
-COUPLED = ("hebb", "pseudo-inverse", "storkey", "covariance", "maximal-stability", "file")
+#: Rules that make one matrix of couplings between the neurons: of patterns, (R, P, N), and a task, W or W and more.
+COUPLED: dict[str, Callable[[np.ndarray, Task], Any]] = {
+    "hebb": lambda xi, task: hebb(xi, self_coupling=task["self_coupling"]),
+    "pseudo-inverse": lambda xi, task: projector(xi, self_coupling=task["self_coupling"]),
+    "storkey": lambda xi, task: storkey(xi, self_coupling=task["self_coupling"]),
+    "covariance": lambda xi, task: covariance(xi, activity=_activity(task), self_coupling=task["self_coupling"]),
+    "maximal-stability": lambda xi, task: maximal_stability(xi, self_coupling=task["self_coupling"])[0],
+    "file": lambda xi, task: _own(xi, task),
+}
+
+
+class _Grouped(NamedTuple):
+    """How a task says what `memory` is made with, and the discrete rule of the same name for N neurons."""
+
+    memory: Callable[..., Memory]
+    options: Callable[[Task], dict[str, Any]]
+    discrete: Callable[[np.ndarray, Task], Rule]
+
 
 #: Rules that add a memory neuron for each pattern; the neurons of the patterns are features.
-GROUPED = ("dense", "exponential", "softmax")
+GROUPED = {
+    "dense": _Grouped(
+        dense_associative_memory,
+        lambda task: {"power": task["power"], "rectified": task["rectified"]},
+        lambda xi, task: Energy(
+            partial(_whole_power, power=task["power"], rectified=task["rectified"]), xi, -task["threshold"]
+        ),
+    ),
+    "exponential": _Grouped(
+        exponential_memory,
+        lambda task: {},
+        lambda xi, task: Energy(partial(_exponential, neurons=xi.shape[1]), xi, -task["threshold"]),
+    ),
+    "softmax": _Grouped(
+        softmax_memory,
+        lambda task: {"beta": task["memory_gain"]},
+        lambda xi, task: Attention(task["memory_gain"], xi, -task["threshold"]),
+    ),
+}
 
 RULES = (*COUPLED, *GROUPED)
 
@@ -198,26 +232,17 @@ def _activity(task: Task) -> float | None:
     return float(task["bias"]) if task["pattern_kind"] == "random" else None
 
 
-def _own(xi: np.ndarray, self_coupling: bool, task: Task) -> np.ndarray:
+def _own(xi: np.ndarray, task: Task) -> np.ndarray:
     W = np.array(np.broadcast_to(inputs.weights_of(task["weights_file"]), (len(xi), *(xi.shape[2],) * 2)))
-    index = np.arange(0 if self_coupling else W.shape[1])
+    index = np.arange(0 if task["self_coupling"] else W.shape[1])
     W[:, index, index] = 0.0
     return W
 
 
 def _learn(task: Task, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return W and the rank of the patterns, of every realisation."""
-    rule, kept = task["rule"], task["self_coupling"]
-    if rule == "pseudo-inverse":
-        return projector(xi, self_coupling=kept)
-    make: dict[str, Callable[..., np.ndarray]] = {
-        "hebb": hebb,
-        "storkey": storkey,
-        "covariance": partial(covariance, activity=_activity(task)),
-        "maximal-stability": lambda xi, self_coupling: maximal_stability(xi, self_coupling=self_coupling)[0],
-        "file": partial(_own, task=task),
-    }
-    return make[rule](xi, self_coupling=kept), np.full(len(xi), xi.shape[1])
+    made = COUPLED[task["rule"]](xi, task)
+    return made if isinstance(made, tuple) else (made, np.full(len(xi), xi.shape[1]))
 
 
 def _worn(task: Task, W: np.ndarray, realisations: Sequence[int], seed: int) -> np.ndarray:
@@ -230,14 +255,9 @@ def _worn(task: Task, W: np.ndarray, realisations: Sequence[int], seed: int) -> 
 
 
 def _grouped(task: Task, xi: np.ndarray) -> Memory:
-    make: dict[str, Callable[..., Memory]] = {
-        "dense": partial(dense_associative_memory, power=task["power"], rectified=task["rectified"]),
-        "exponential": exponential_memory,
-        "softmax": partial(softmax_memory, beta=task["memory_gain"]),
-    }
-    return make[task["rule"]](
-        xi, features=task["activation"], bias=-task["threshold"], dtype=task.get("dtype", np.float64)
-    )
+    rule = GROUPED[task["rule"]]
+    options = rule.options(task) | {"features": task["activation"], "bias": -task["threshold"]}
+    return rule.memory(xi, **options, dtype=task.get("dtype", np.float64))
 
 
 def width_of(task: Task) -> int:
@@ -254,16 +274,12 @@ def discrete_rules(task: Task, stored: Stored) -> list[Rule]:
     if task["rule"] not in GROUPED:
         W, b = (np.asarray(part, np.float64) for part in (stored.memory.W, stored.memory.b))
         return [Signs(*pair) for pair in zip(W, b, strict=True)]
-    n, theta = stored.patterns.shape[2], task["threshold"]
-    power = partial(_whole_power, power=task["power"], rectified=task["rectified"])
+    return [GROUPED[task["rule"]].discrete(xi, task) for xi in stored.patterns]
+
+
+def _exponential(overlap: np.ndarray, *, neurons: int) -> np.ndarray:
     # Any factor will do: the one that keeps most overlaps from 0 and all of them from infinity.
-    middle = max(n / 2, n - 700)
-    make: dict[str, Callable[[np.ndarray], Rule]] = {
-        "dense": lambda xi: Energy(power, xi, -theta),
-        "exponential": lambda xi: Energy(lambda overlap: np.exp(overlap - middle), xi, -theta),
-        "softmax": lambda xi: Attention(task["memory_gain"], xi, -theta),
-    }
-    return [make[task["rule"]](xi) for xi in stored.patterns]
+    return np.asarray(np.exp(overlap - max(neurons / 2, neurons - 700)))
 
 
 def _whole_power(overlap: np.ndarray, *, power: int, rectified: bool) -> np.ndarray:

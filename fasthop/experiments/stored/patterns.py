@@ -20,10 +20,30 @@ from fasthop.storage.patterns import (
 )
 from fasthop.theory.mean_field import hebb_capacity
 
-KINDS = ("random", "correlated", "spherical", "digit-means", "digit-images", "file")
 
-#: Kinds that are drawn for any number of neurons; the others have theirs.
-DRAWN = ("random", "correlated", "spherical")
+@functools.cache
+def _digits(kind: str) -> np.ndarray:
+    # Read once: the size of every task is asked for many times.
+    patterns = digit_means() if kind == "digit-means" else digit_images()[0]
+    patterns.flags.writeable = False
+    return patterns
+
+
+#: Kinds that are drawn for any number of neurons: of a task, P, N and what to draw for.
+DRAWN: dict[str, Callable[..., np.ndarray]] = {
+    "random": lambda task, p, n, **given: random_patterns(p, n, bias=task["bias"], **given),
+    "correlated": lambda task, p, n, **given: correlated_patterns(p, n, task["correlation"], **given),
+    "spherical": lambda task, p, n, **given: spherical_patterns(p, n, **given),
+}
+
+#: Kinds that are chosen from what is there, shape (M, N).
+CHOSEN: dict[str, Callable[[Task], np.ndarray]] = {
+    "digit-means": lambda task: _digits("digit-means"),
+    "digit-images": lambda task: _digits("digit-images"),
+    "file": lambda task: inputs.patterns_of(task["pattern_file"]),
+}
+
+KINDS = (*DRAWN, *CHOSEN)
 
 #: The ways to say how many; a task has one of them.
 _AMOUNTS = ("load", "relative_load", "count")
@@ -87,17 +107,7 @@ def _unit(task: Task, neurons: int) -> float:
 def choice(task: Task) -> np.ndarray | None:
     """Return the patterns to choose from, shape (M, N), where they are not drawn."""
     kind = task["pattern_kind"]
-    if kind == "file":
-        return inputs.patterns_of(task["pattern_file"])
-    return None if kind in DRAWN else _digits(kind)
-
-
-@functools.cache
-def _digits(kind: str) -> np.ndarray:
-    # Read once: the size of every task is asked for many times.
-    patterns = digit_means() if kind == "digit-means" else digit_images()[0]
-    patterns.flags.writeable = False
-    return patterns
+    return CHOSEN[kind](task) if kind in CHOSEN else None
 
 
 def problems(task: Task) -> list[tuple[str, str]]:
@@ -164,15 +174,9 @@ def draw_patterns(task: Task, realisations: Sequence[int], seed: int) -> np.ndar
     """
     size, kind = size_of(task), task["pattern_kind"]
     given: dict[str, Any] = {"seed": seed, "realisations": realisations}
-    draws: dict[str, Callable[[], np.ndarray]] = {
-        "random": lambda: random_patterns(*size[::-1], bias=task["bias"], **given),
-        "correlated": lambda: correlated_patterns(*size[::-1], task["correlation"], **given),
-        "spherical": lambda: spherical_patterns(*size[::-1], **given),
-    }
-    if kind in draws:
-        return draws[kind]()
     there = choice(task)
-    assert there is not None
+    if there is None:
+        return DRAWN[kind](task, size.patterns, size.neurons, **given)
     if size.patterns == len(there):
         return np.broadcast_to(there, (len(realisations), *there.shape))
     return choose(there, size.patterns, **given)

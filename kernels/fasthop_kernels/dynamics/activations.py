@@ -652,121 +652,121 @@ def activate(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) -> 
 
 
 @kernel
-def differentiate(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) -> None:
+def slope(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) -> None:
     """Write the diagonal of Λ at `state`."""
     wide_vectors()
     for layer in range(layers.shape[0]):
         first, last = layers[layer, 0] * lanes, layers[layer, 1] * lanes
         code, a, eps = layers[layer, 2], parameters[layer, 0], parameters[layer, 1]
-        y, slope = state[first:last], out[first:last]
+        y, lam = state[first:last], out[first:last]
         if code == TANH:
             for e in range(y.size):
-                slope[e] = tanh_slope(y[e], a)
+                lam[e] = tanh_slope(y[e], a)
         elif code == SIGMOID:
             for e in range(y.size):
-                slope[e] = sigmoid_slope(y[e], a)
+                lam[e] = sigmoid_slope(y[e], a)
         elif code == RELU:
             for e in range(y.size):
-                slope[e] = relu_slope(y[e], a)
+                lam[e] = relu_slope(y[e], a)
         elif code == LEAKY_RELU:
             for e in range(y.size):
-                slope[e] = leaky_relu_slope(y[e], a)
+                lam[e] = leaky_relu_slope(y[e], a)
         elif code == SMOOTH_LEAKY_RELU:
             for e in range(y.size):
-                slope[e] = smooth_leaky_relu_slope(y[e], a)
+                lam[e] = smooth_leaky_relu_slope(y[e], a)
         elif code == SOFTPLUS:
             for e in range(y.size):
-                slope[e] = softplus_slope(y[e], a)
+                lam[e] = softplus_slope(y[e], a)
         elif code == EXP:
             for e in range(y.size):
-                slope[e] = exp_g(y[e], a)
+                lam[e] = exp_g(y[e], a)
         elif code == GELU:
             for e in range(y.size):
-                slope[e] = gelu_slope(y[e], a)
+                lam[e] = gelu_slope(y[e], a)
         elif code == SILU:
             for e in range(y.size):
-                slope[e] = silu_slope(y[e], a)
+                lam[e] = silu_slope(y[e], a)
         elif code == SELU:
             for e in range(y.size):
-                slope[e] = selu_slope(y[e], a)
+                lam[e] = selu_slope(y[e], a)
         elif code == GAUSSIAN:
             for e in range(y.size):
-                slope[e] = gaussian_slope(y[e], a)
+                lam[e] = gaussian_slope(y[e], a)
         elif code == RECTIFIED_POWER:
-            _rectified_power(y, a - like(1.0, a), int(a) - 2, slope)
+            _rectified_power(y, a - like(1.0, a), int(a) - 2, lam)
         elif code == POWER:
-            _power(y, a - like(1.0, a), int(a) - 2, slope)
+            _power(y, a - like(1.0, a), int(a) - 2, lam)
         elif code == HARD_TANH:
             for e in range(y.size):
-                slope[e] = hard_tanh_slope(y[e], a)
+                lam[e] = hard_tanh_slope(y[e], a)
         elif code == SOFT_THRESHOLD:
             for e in range(y.size):
-                slope[e] = soft_threshold_slope(y[e], a)
+                lam[e] = soft_threshold_slope(y[e], a)
         elif code == SOFTMAX:
-            softmax_slope(y, a, slope, lanes)
+            softmax_slope(y, a, lam, lanes)
         elif code == LAYER_NORM or code == SPHERE:
-            normal_slope(y, a, eps, code == LAYER_NORM, slope, lanes)
+            normal_slope(y, a, eps, code == LAYER_NORM, lam, lanes)
 
 
 @kernel
-def integrate(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) -> None:
+def lagrangian(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) -> None:
     """Write the Lagrangian of every neuron; L is their sum. Block-wise layers have theirs on the first neuron."""
     wide_vectors()
     for layer in range(layers.shape[0]):
         first, last = layers[layer, 0] * lanes, layers[layer, 1] * lanes
         code, a, eps = layers[layer, 2], parameters[layer, 0], parameters[layer, 1]
-        y, lagrangian = state[first:last], out[first:last]
+        y, total = state[first:last], out[first:last]
         if code == TANH:
             for e in range(y.size):
-                lagrangian[e] = tanh_lagrangian(y[e], a)
+                total[e] = tanh_lagrangian(y[e], a)
         elif code == SIGMOID:
             for e in range(y.size):
-                lagrangian[e] = sigmoid_lagrangian(y[e], a)
+                total[e] = sigmoid_lagrangian(y[e], a)
         elif code == RELU:
             for e in range(y.size):
-                lagrangian[e] = relu_lagrangian(y[e], a)
+                total[e] = relu_lagrangian(y[e], a)
         elif code == LEAKY_RELU:
             for e in range(y.size):
-                lagrangian[e] = leaky_relu_lagrangian(y[e], a)
+                total[e] = leaky_relu_lagrangian(y[e], a)
         elif code == SMOOTH_LEAKY_RELU:
             for e in range(y.size):
-                lagrangian[e] = smooth_leaky_relu_lagrangian(y[e], a)
+                total[e] = smooth_leaky_relu_lagrangian(y[e], a)
         elif code == SOFTPLUS:
             for e in range(y.size):
-                lagrangian[e] = softplus_lagrangian(y[e], a)
+                total[e] = softplus_lagrangian(y[e], a)
         elif code == EXP:
             for e in range(y.size):
-                lagrangian[e] = exp_g(y[e], a)
+                total[e] = exp_g(y[e], a)
         elif code == GELU:
             for e in range(y.size):
-                lagrangian[e] = gelu_lagrangian(y[e], a)
+                total[e] = gelu_lagrangian(y[e], a)
         elif code == SILU:
             for e in range(y.size):
-                lagrangian[e] = silu_lagrangian(y[e], a)
+                total[e] = silu_lagrangian(y[e], a)
         elif code == SELU:
             for e in range(y.size):
-                lagrangian[e] = selu_lagrangian(y[e], a)
+                total[e] = selu_lagrangian(y[e], a)
         elif code == GAUSSIAN:
             for e in range(y.size):
-                lagrangian[e] = gaussian_lagrangian(y[e], a)
+                total[e] = gaussian_lagrangian(y[e], a)
         elif code == RECTIFIED_POWER:
-            _rectified_power(y, like(1.0, a) / a, int(a), lagrangian)
+            _rectified_power(y, like(1.0, a) / a, int(a), total)
         elif code == POWER:
-            _power(y, like(1.0, a) / a, int(a), lagrangian)
+            _power(y, like(1.0, a) / a, int(a), total)
         elif code == HARD_TANH:
             for e in range(y.size):
-                lagrangian[e] = hard_tanh_lagrangian(y[e], a)
+                total[e] = hard_tanh_lagrangian(y[e], a)
         elif code == SOFT_THRESHOLD:
             for e in range(y.size):
-                lagrangian[e] = soft_threshold_lagrangian(y[e], a)
+                total[e] = soft_threshold_lagrangian(y[e], a)
         elif code == SOFTMAX:
-            softmax_lagrangian(y, a, lagrangian, lanes)
+            softmax_lagrangian(y, a, total, lanes)
         elif code == LAYER_NORM or code == SPHERE:
-            normal_total(y, a, eps, code == LAYER_NORM, False, lagrangian, lanes)
+            normal_total(y, a, eps, code == LAYER_NORM, False, total, lanes)
 
 
 @kernel
-def transform(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) -> None:
+def legendre(layers: Any, parameters: Any, state: Any, out: Any, lanes: int) -> None:
     """Write the Legendre term φ = y g − L of every neuron, in the form that does not cancel in saturated tails."""
     wide_vectors()
     for layer in range(layers.shape[0]):
@@ -898,6 +898,6 @@ def apply_slope(layers: Any, parameters: Any, state: Any, x: Any, out: Any, lane
         code, a, eps = layers[layer, 2], parameters[layer, 0], parameters[layer, 1]
         y, v, product = state[first:last], x[first:last], out[first:last]
         if not apply_blockwise(code, a, eps, y, v, product, lanes):
-            differentiate(layers[layer : layer + 1], parameters[layer : layer + 1], state, out, lanes)
+            slope(layers[layer : layer + 1], parameters[layer : layer + 1], state, out, lanes)
             for e in range(v.size):
                 product[e] *= v[e]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fasthop_kernels.dynamics.activations import integrate, transform
+from fasthop_kernels.dynamics.activations import lagrangian, legendre
 from fasthop_kernels.dynamics.flows import AROUND, OUTSIDE, residual
 from fasthop_kernels.dynamics.products import add_weights
 from fasthop_kernels.dynamics.tables import Tables
@@ -20,9 +20,9 @@ LEGENDRE, QUADRATIC, SQUARE = range(3)
 @kernel
 def _legendre(tables: Tables, memory: int, tile: Tile, lanes: int, total: Any) -> None:
     if tables.system == OUTSIDE:
-        transform(tables.layers, tables.parameters, tile.y, tile.z, lanes)
+        legendre(tables.layers, tables.parameters, tile.y, tile.z, lanes)
     else:
-        transform(tables.layers, tables.parameters, tile.x, tile.z, lanes)
+        legendre(tables.layers, tables.parameters, tile.x, tile.z, lanes)
     tile.k[:] = 0
     add_weights(tables.blocks, tables.weights[memory], tile.g, tile.middle, tile.k, lanes)
     for i in range(tables.bias.shape[1]):
@@ -34,13 +34,13 @@ def _legendre(tables: Tables, memory: int, tile: Tile, lanes: int, total: Any) -
 
 @kernel
 def _quadratic(tables: Tables, memory: int, tile: Tile, lanes: int, total: Any) -> None:
-    integrate(tables.layers, tables.parameters, tile.x, tile.z, lanes)
+    lagrangian(tables.layers, tables.parameters, tile.x, tile.z, lanes)
     around = tables.system == AROUND
     for i in range(tables.bias.shape[1]):
         row, bias = i * lanes, tables.bias[memory, i]
-        u, x, lagrangian = tile.y[row : row + lanes], tile.x[row : row + lanes], tile.z[row : row + lanes]
+        u, x, L = tile.y[row : row + lanes], tile.x[row : row + lanes], tile.z[row : row + lanes]
         for lane in range(lanes):
-            total[lane] += u[lane] * (u[lane] if around else x[lane] - bias) / 2 - lagrangian[lane]
+            total[lane] += u[lane] * (u[lane] if around else x[lane] - bias) / 2 - L[lane]
 
 
 @kernel

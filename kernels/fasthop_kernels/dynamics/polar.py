@@ -4,7 +4,7 @@ F is decomposed by one-sided Jacobi rotations (Hestenes, J. SIAM 6:51, 1958), wh
 rows and find small singular values to high relative accuracy. With F = Σ σ u vᵀ the factor is O = Σ u vᵀ. Where σ = 0
 the paper leaves O open: it may map the null space of F to that of Fᵀ by any rotation. Here O is the one nearest to I,
 which is +1 on the null space of a symmetric F: other choices diverge or orbit for ever. The caller says which σ are 0
-but for the rounding of F (`fasthop.model.systems`).
+but for the rounding of F (`fasthop.model.matrices`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fasthop_kernels.dynamics.activations import apply_slope, differentiate
+from fasthop_kernels.dynamics.activations import apply_slope, slope
 from fasthop_kernels.dynamics.products import add_weights, largest_rank
 from fasthop_kernels.dynamics.tables import Tables
 from fasthop_kernels.dynamics.tiles import Tile, padded_rows
@@ -210,7 +210,7 @@ def _turn(tables: Tables, weights: Any, parts: Any, tile: Tile, lanes: int) -> N
         # digits: in Λx a neuron of softmax that has nearly all loses them, and with them the null space of F.
         _set_identity(n, width, rotation)
         apply_slope(tables.layers, tables.parameters, argument, rotation, Lam, width)
-        differentiate(tables.layers, tables.parameters, argument, matrix, width)
+        slope(tables.layers, tables.parameters, argument, matrix, width)
         steepest = np.finfo(vector.dtype).tiny  # what is smaller has lost digits
         for i in range(n):
             Lam[i * width + i] = matrix[i * width]
@@ -241,7 +241,7 @@ def turn(orthogonal: Any, tables: Tables, weights: Any, parts: Any, tile: Tile, 
         As in `flows.velocity`, after `flows.residual`; for system INSIDE.
     parts : float array
         αW − γS and then βW + γS over a common number, each N rows of N numbers padded to whole lines: over it F is
-        WᵀΛ(αW − γS) + βW + γS. After them the two numbers of `fasthop.model.systems.factor_parts`: the singular values
+        WᵀΛ(αW − γS) + βW + γS. After them the two numbers of `fasthop.model.matrices.factor_parts`: the singular values
         of F up to max Λ times the first plus the second are 0.
     """
     if orthogonal is not None:
