@@ -180,7 +180,6 @@ def test_every_rule_and_kind_of_pattern_is_in_the_product():
 
 def test_every_method_is_in_the_oracle():
     covers("naive.py", "METHODS", module("naive.py")["METHODS"], ensemble.METHODS)
-    assert ensemble.FAITHFUL.keys() == ensemble.METHODS.keys()
     file = "equilibrium/test_every_activation.py"
     covers(file, "SOLVERS", module(file)["SOLVERS"], ["auto", *SOLVERS])
 

@@ -20,22 +20,29 @@ from fasthop_kernels.machine.lanes import MAX_LINES, lane_line
 
 
 class _Scheme(NamedTuple):
-    """A method and the largest h (1 − λ) for which it is stable at a real eigenvalue λ of the Jacobian W Λ."""
+    """A method of steps.
+
+    Attributes
+    ----------
+    method : Method
+    limit : float
+        The largest h (1 − λ) for which it is stable at a real eigenvalue λ of the Jacobian W Λ.
+    faithful : float
+        Share of `default_step` at which the boundaries between basins are where the flow has them. Of normal random
+        starts of Hebb memories (β = 8, load .14) 7.3, 1.0 and .1 % end elsewhere at the whole, a half and a quarter of
+        it by RK4 than at a 24th (N = 200, 2000 starts), and 14.8, 3.8 and .2 % (N = 400, 600 starts).
+    """
 
     method: Method
     limit: float
+    faithful: float
 
 
-METHODS = {"euler": _Scheme(EULER, 2.0), "rk4": _Scheme(RK4, 2.785293563405282)}
+METHODS = {"euler": _Scheme(EULER, 2.0, 1 / 64), "rk4": _Scheme(RK4, 2.785293563405282, 1 / 4)}
 
 #: The default step is this share of the largest stable one: half of it makes the fastest mode decay without ringing
 #: (RK4: by .29 a step) and leaves room for what the eigenvalue estimate misses.
 SAFETY = 0.5
-
-#: Share of `default_step` at which the boundaries between basins are where the flow has them. Of normal random starts
-#: of Hebb memories (β = 8, load .14) 7.3, 1.0 and .1 % end elsewhere at the whole, a half and a quarter of it than at
-#: a 24th (N = 200, 2000 starts), and 14.8, 3.8 and .2 % (N = 400, 600 starts).
-FAITHFUL = {"euler": 1 / 64, "rk4": 1 / 4}
 
 #: Kinds of ends, in the order of the kernels' codes.
 KINDS = ("settled", "unsettled", "diverged", "not_finite", "false_memory", "kink")
@@ -353,11 +360,11 @@ def default_step(memory: Memory, method: str = "rk4") -> np.ndarray:
 def faithful_step(memory: Memory, method: str = "rk4") -> np.ndarray:
     """Return a step at which trajectories from hard starts end where the flow takes them, shape () or (K,).
 
-    A share FAITHFUL of `default_step`, which keeps a trajectory stable but moves the boundaries between basins: starts
+    A share of `default_step`, which keeps a trajectory stable but moves the boundaries between basins: starts
     near one then end on its other side. What asks which basin a start is in takes this step by default.
     """
     step = default_step(memory, method)  # which knows the methods
-    return np.asarray(FAITHFUL[method] * step)
+    return np.asarray(METHODS[method].faithful * step)
 
 
 def integrate(
