@@ -57,9 +57,12 @@ class Signs(NamedTuple):
         A cue begins at its signs; an entry of 0, a hidden one, says nothing until it is set.
         """
         state, done = np.sign(cues).astype(np.int64), np.empty(len(cues), bool)
-        columns = np.ascontiguousarray(self.W.T)
+        columns, b = (
+            np.require(self.W.T, None, "CW"),
+            np.require(self.b, None, "W"),
+        )  # numba types read-only arrays apart
         with all_threads():
-            discrete.settle_signs(columns, self.b, self._silence, _MOST, state, np.empty(state.shape), done)
+            discrete.settle_signs(columns, b, self._silence, _MOST, state, np.empty(state.shape), done)
         return state.astype(np.float64), done
 
 
