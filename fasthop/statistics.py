@@ -86,12 +86,13 @@ def over_realisations(successes: Any, trials: Any = 1.0, level: float = 0.95) ->
     W. G. Cochran, Sampling Techniques, 3rd ed., 1977, section 6.3 (ratio estimates) and 9A (clusters).
     """
     k = np.asarray(successes, float)
-    low, high = _over_rows(k[None], np.broadcast_to(np.asarray(trials, float), k.shape)[None], level)
+    low, high = over_rows(k[None], np.broadcast_to(np.asarray(trials, float), k.shape)[None], level)
     return float(low[0]), float(high[0])
 
 
-def _over_rows(k: np.ndarray, n: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the intervals of `over_realisations` for each row of (G, R) numbers."""
+def over_rows(successes: np.ndarray, trials: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return the intervals of `over_realisations` for each row of (G, R) numbers: those of many tasks at once."""
+    k, n = np.asarray(successes, float), np.asarray(trials, float)
     tried = n > 0
     count = tried.sum(axis=1)
     least, most = np.full(k.shape, np.inf), np.full(k.shape, -np.inf)
@@ -103,7 +104,7 @@ def _over_rows(k: np.ndarray, n: np.ndarray, level: float) -> tuple[np.ndarray, 
     same = (least == most) & ~alone
     low[same], high[same] = clopper_pearson(least[same] * count[same], count[same], level)
     differ = (count > 0) & ~alone & ~same
-    lower, upper = _ratio_rows(k[differ], n[differ], level)
+    lower, upper = ratio_rows(k[differ], n[differ], level)
     low[differ], high[differ] = np.maximum(lower, 0.0), np.minimum(upper, 1.0)
     return low, high
 
@@ -124,22 +125,22 @@ def ratio_interval(sums: Any, sizes: Any, level: float = 0.95) -> tuple[float, f
     -----
     W. G. Cochran, Sampling Techniques, 3rd ed., 1977, section 6.3.
     """
-    s, n = np.asarray(sums, float), np.asarray(sizes, float)
-    if np.count_nonzero(n) < 2:
-        return np.nan, np.nan
-    low, high = _ratio_rows(s[None], n[None], level)
+    low, high = ratio_rows(np.asarray(sums, float)[None], np.asarray(sizes, float)[None], level)
     return float(low[0]), float(high[0])
 
 
-def _ratio_rows(s: np.ndarray, n: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the intervals of `ratio_interval` for each row of (G, R) numbers, of which several n are above 0."""
-    count, total = s.shape[1], n.sum(axis=1)
-    if not len(s) or count < 2:
-        return np.full(len(s), np.nan), np.full(len(s), np.nan)
-    ratio = s.sum(axis=1) / total
-    error = np.sqrt(count / (count - 1) * np.square(s - ratio[:, None] * n).sum(axis=1)) / total
-    half = special.stdtrit(count - 1, (1 + level) / 2) * error
-    return ratio - half, ratio + half
+def ratio_rows(sums: np.ndarray, sizes: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return the intervals of `ratio_interval` for each row of (G, R) numbers: those of many tasks at once."""
+    count, several = sums.shape[1], np.count_nonzero(sizes, axis=1) > 1
+    low, high = np.full(len(sums), np.nan), np.full(len(sums), np.nan)
+    if several.any():
+        s, n = np.asarray(sums[several], float), np.asarray(sizes[several], float)
+        total = n.sum(axis=1)
+        ratio = s.sum(axis=1) / total
+        error = np.sqrt(count / (count - 1) * np.square(s - ratio[:, None] * n).sum(axis=1)) / total
+        half = special.stdtrit(count - 1, (1 + level) / 2) * error
+        low[several], high[several] = ratio - half, ratio + half
+    return low, high
 
 
 def t_interval(values: Any, level: float = 0.95) -> tuple[float, float]:
@@ -180,9 +181,9 @@ def with_undecided_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the intervals of `with_undecided` for each row of (G, R) counts: those of many tasks at once."""
     k, open_, n = (np.asarray(part, float) for part in (successes, undecided, trials))
-    low, high = _over_rows(k, n, level)
+    low, high = over_rows(k, n, level)
     some = open_.any(axis=1)  # elsewhere the best is the worst
-    lower, upper = _over_rows((k + open_)[some], n[some], level)
+    lower, upper = over_rows((k + open_)[some], n[some], level)
     low[some], high[some] = np.minimum(low[some], lower), np.maximum(high[some], upper)
     return low, high
 

@@ -1,6 +1,9 @@
 """What holds for all tests: random numbers of their own, and each kernel compiled by one process alone."""
 
+import os
+import re
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ from numba.core.dispatcher import Dispatcher
 
 try:
     import fcntl
-except ImportError:  # Windows: a kernel may be compiled twice
+except ImportError:  # Windows, where a kernel may be compiled by several at once
     fcntl = None
 
 
@@ -31,31 +34,46 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in long]
 
 
-def compile_alone():
-    """Let processes that need one kernel at once, such as those of pytest-xdist, compile it once.
+@contextmanager
+def alone(folder, name, open_files={}):  # noqa: B006 – one file for each folder: closing one would release all locks
+    """Hold a lock that stands for a name: a byte of a file in the folder."""
+    if fcntl is None:
+        yield
+        return
+    if folder not in open_files:
+        folder.mkdir(parents=True, exist_ok=True)
+        open_files[folder] = os.open(folder / "tests.lock", os.O_RDWR | os.O_CREAT)
+    byte = zlib.crc32(name.encode())
+    fcntl.lockf(open_files[folder], fcntl.LOCK_EX, 1, byte)
+    try:
+        yield
+    finally:
+        fcntl.lockf(open_files[folder], fcntl.LOCK_UN, 1, byte)
 
-    The first compiles it, which takes up to a minute; the others wait for it and find it in the cache on the disk.
+
+def compile_once():
+    """See that a kernel is compiled once for its types, which takes up to a minute.
+
+    Of processes that need it at the same time, such as those of pytest-xdist, the first compiles it; the others wait
+    and find it on the disk. And no entry point is compiled again for arrays that differ in nothing but their layout,
+    or in being read-only: who calls it copies them.
     """
-    compile_, locks = Dispatcher.compile, {}
+    compile_, within = Dispatcher.compile, []
 
     def compile(self, sig):
         if not isinstance(self._cache, FunctionCache):
             return compile_(self, sig)
-        folder = Path(self._cache.cache_path)
-        if folder not in locks:
-            folder.mkdir(parents=True, exist_ok=True)
-            locks[folder] = (folder / "tests.lock").open("w")
-        # A byte of the file stands for a kernel and its types. The compiler's own lock comes first: threads hold both.
-        byte = zlib.crc32(f"{self.py_func.__module__}.{self.py_func.__qualname__}{sig}".encode())
-        with global_compiler_lock:
-            fcntl.lockf(locks[folder], fcntl.LOCK_EX, 1, byte)
+        name = f"{self.py_func.__module__}.{self.py_func.__qualname__}{sig}"
+        with global_compiler_lock:  # the compiler's own, before that of the name: a thread may hold both
+            assert within or not re.search(r"readonly array|, [FA]\)", name), f"compiled once more: {name}"
+            within.append(name)
             try:
-                return compile_(self, sig)
+                with alone(Path(self._cache.cache_path), name):
+                    return compile_(self, sig)
             finally:
-                fcntl.lockf(locks[folder], fcntl.LOCK_UN, 1, byte)
+                within.pop()
 
     Dispatcher.compile = compile
 
 
-if fcntl:
-    compile_alone()
+compile_once()

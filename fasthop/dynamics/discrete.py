@@ -57,9 +57,10 @@ class Signs(NamedTuple):
         A cue begins at its signs; an entry of 0, a hidden one, says nothing until it is set.
         """
         state, done = np.sign(cues).astype(np.int64), np.empty(len(cues), bool)
-        columns = np.ascontiguousarray(self.W.T)
+        # numba types read-only arrays apart
+        columns, b = np.require(self.W.T, None, ["C", "W"]), np.require(self.b, None, ["W"])
         fields = np.empty(state.shape)
-        on_queue(len(state), discrete.settle_signs, columns, self.b, self._silence, _MOST, state, fields, done)
+        on_queue(len(state), discrete.settle_signs, columns, b, self._silence, _MOST, state, fields, done)
         return state.astype(np.float64), done
 
 

@@ -385,7 +385,7 @@ def integrate(
     """
     kind, n = memory.dtype, memory.neurons
     memories = memory.count or 1
-    flat = np.ascontiguousarray(starts, kind).reshape(-1, n)
+    flat = np.require(starts, kind, ["C", "W"]).reshape(-1, n)  # numba types read-only arrays apart
     count = flat.shape[0]
     h = np.broadcast_to(np.asarray(dt, np.float64), (memories,))
     unit = _ROUNDINGS * float(np.finfo(kind).eps)

@@ -80,7 +80,7 @@ class Equations:
         return kernels.Problem(
             arguments=self.arguments,
             slopes=self.slopes.astype(kind),
-            right=np.ascontiguousarray(right, kind),
+            right=np.require(right, kind, ["C", "W"]),  # numba types read-only arrays apart
             tiles=np.array(tiles, np.int64).reshape(-1, 3),
             queue=np.zeros(1, np.int64),
             tolerance=kind.type(tolerance),

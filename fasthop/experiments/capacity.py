@@ -18,7 +18,7 @@ from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
 from fasthop.experiments.recall import OUTCOMES, Recall, classify, direction_of, overlap_of
 from fasthop.model.activations import Tanh, as_activation
 from fasthop.model.memory import Memory
-from fasthop.statistics import over_realisations, ratio_interval, with_undecided
+from fasthop.statistics import over_rows, ratio_rows, with_undecided_rows
 
 #: Numbers in the weights and states of one chunk: 2²⁵ float64 are 256 MiB.
 _CHUNK = 2**25
@@ -257,30 +257,49 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     all cues.
     """
     columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
-    summaries = []
-    for key, group in frame.groupby(columns, sort=False):
-        cues, retrieved = group["cues"].sum(), group["retrieved"].sum()
-        row = dict(zip(columns, key, strict=True))
-        row |= {"realisations": len(group), "cues": cues}
-        for name in ("retrieved", *CRITERIA):
-            row[name] = group[name].sum() / cues
-            row[f"{name}_low"], row[f"{name}_high"] = with_undecided(group[name], group["unsettled"], group["cues"])
-        row["discrete"] = group["discrete"].sum() / cues
-        row["discrete_low"], row["discrete_high"] = over_realisations(group["discrete"], group["cues"])
-        row |= {name: group[name].sum() / cues for name in OUTCOMES[1:]}
-        row["retrieved_worst"] = retrieved / cues
-        row["retrieved_best"] = (retrieved + group["unsettled"].sum()) / cues
-        row["fixed"] = group["fixed_patterns"].sum() / group["patterns"].sum()
-        row["all_fixed"] = (group["fixed_patterns"] == group["patterns"]).mean()
-        for name in ("sign_overlap", "overlap"):
-            row[name] = group[f"{name}_sum"].sum() / retrieved if retrieved else np.nan
-        row["time"] = group["time_sum"].sum() / cues
-        spent = group["retrieval_time_sum"]
-        row["retrieval_time"] = spent.sum() / retrieved if retrieved else np.nan
-        low, high = ratio_interval(spent, group["retrieved"]) if retrieved else (np.nan, np.nan)
-        row["retrieval_time_low"], row["retrieval_time_high"] = low, high
-        summaries.append(row)
-    return pd.DataFrame(summaries)
+    task = frame.groupby(columns, sort=False, dropna=False).ngroup().to_numpy()
+    order = np.argsort(task, kind="stable")
+    size = np.bincount(task)
+    first = np.cumsum(size) - size
+    measured = {name: frame[name].to_numpy() for name in SCHEMA.names[SCHEMA.names.index("realisation") :]}
+    measured["patterns"] = frame["patterns"].to_numpy()
+    pieces = []
+    for count in np.unique(size):  # tasks of equally many realisations together: there may be a million
+        alike = np.flatnonzero(size == count)
+        rows = order[first[alike][:, None] + np.arange(count)]
+        pooled = _pooled({name: values[rows] for name, values in measured.items()})
+        pieces.append(pd.DataFrame({"realisations": count, **pooled}, index=alike))
+    keys = frame[columns].iloc[order[first]].reset_index(drop=True)
+    summary: pd.DataFrame = pd.concat([keys, pd.concat(pieces).sort_index()], axis=1)
+    return summary
+
+
+def _pooled(there: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the columns of the summary from those of the table, (tasks, realisations)."""
+    cues, retrieved = there["cues"].sum(axis=1), there["retrieved"].sum(axis=1)
+
+    def over(sums: np.ndarray) -> np.ndarray:
+        """Divide by the retrieved cues; NaN where there are none."""
+        return np.asarray(np.divide(sums, retrieved, out=np.full(len(sums), np.nan), where=retrieved > 0))
+
+    row = {"cues": cues}
+    for name in ("retrieved", *CRITERIA):
+        row[name] = there[name].sum(axis=1) / cues
+        row[f"{name}_low"], row[f"{name}_high"] = with_undecided_rows(there[name], there["unsettled"], there["cues"])
+    row["discrete"] = there["discrete"].sum(axis=1) / cues
+    row["discrete_low"], row["discrete_high"] = over_rows(there["discrete"], there["cues"])
+    row |= {name: there[name].sum(axis=1) / cues for name in OUTCOMES[1:]}
+    row["retrieved_worst"] = retrieved / cues
+    row["retrieved_best"] = (retrieved + there["unsettled"].sum(axis=1)) / cues
+    row["fixed"] = there["fixed_patterns"].sum(axis=1) / there["patterns"].sum(axis=1)
+    row["all_fixed"] = (there["fixed_patterns"] == there["patterns"]).mean(axis=1)
+    for name in ("sign_overlap", "overlap"):
+        row[name] = over(there[f"{name}_sum"].sum(axis=1))
+    row["time"] = there["time_sum"].sum(axis=1) / cues
+    spent = there["retrieval_time_sum"]
+    row["retrieval_time"] = over(spent.sum(axis=1))
+    row["retrieval_time_low"], row["retrieval_time_high"] = ratio_rows(spent, there["retrieved"])
+    return row
 
 
 #: What can stand on the x axis of the picture, with its label; of two with equally many values the first one does.

@@ -140,7 +140,7 @@ class Memory:
         due = (self.neurons,) if self.count is None else (self.count, self.neurons)
         if given.shape not in ((), (self.neurons,), due):
             raise ValueError(f"{name} must be a number or have shape {due}, to fit W; got {given.shape}.")
-        array = np.array(np.broadcast_to(given, due), dtype)
+        array = np.array(np.broadcast_to(given, due), dtype, order="C")  # numba types other orders apart
         array.flags.writeable = False
         return array
 

@@ -296,6 +296,37 @@ def test_every_experiment_sums_up_task_by_task(tmp_path, monkeypatch, name):
     same(read(tmp_path, summary=True), due)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.6, 0.2])
+@pytest.mark.parametrize("none", [False, True])
+def test_capacity_of_tasks_of_any_size_is_that_of_each(share, none):
+    """Bit for bit, whatever the order of the rows, with and without retrieved cues; rates against plain pandas."""
+    rows = EXPERIMENTS["capacity"].rows
+    checked = load_spec({"experiment": "capacity", **TINY["capacity"]})
+    (task, *_) = plan_tasks(checked)
+    one = pd.DataFrame(rows(task.parameters, range(12), 0))
+    frame = pd.concat([one.assign(task_id=f"{rank:016x}", flip=rank / 10) for rank in range(9)], ignore_index=True)
+    rng = np.random.default_rng(3)
+    trials = rng.integers(0, 5, (len(frame), 3))
+    frame["retrieved"], frame["unsettled"], frame["cues"] = (
+        (1 - none) * trials[:, 0],
+        trials[:, 1],
+        trials.sum(axis=1) + 1,
+    )
+    for name in ("sign_overlap_sum", "time_sum", "retrieval_time_sum"):
+        frame[name] = rng.random(len(frame))
+    frame = frame[rng.random(len(frame)) < share].sample(frac=1.0, random_state=1)
+    summary = EXPERIMENTS["capacity"].summarise(frame)
+    parts = [EXPERIMENTS["capacity"].summarise(own) for _, own in frame.groupby("task_id", sort=False)]
+    same(summary, pd.concat(parts, ignore_index=True))
+    sums = frame.groupby("task_id", sort=False)[["retrieved", "unsettled", "cues", "sign_overlap_sum"]].sum()
+    assert summary["retrieved"].tolist() == (sums["retrieved"] / sums["cues"]).tolist()
+    due = (sums["sign_overlap_sum"] / sums["retrieved"]).replace(np.inf, np.nan)
+    np.testing.assert_allclose(summary["sign_overlap"], due, rtol=1e-14)
+    for (_, own), row in zip(frame.groupby("task_id", sort=False), summary.itertuples(), strict=True):
+        ends = with_undecided(own["retrieved"], own["unsettled"], own["cues"])
+        np.testing.assert_array_equal((row.retrieved_low, row.retrieved_high), ends)
+
+
 @pytest.mark.parametrize("at_once", [1, 7, 20, 10**6])
 def test_summary_of_some_tasks_at_a_time_is_that_of_all(tmp_path, monkeypatch, at_once):
     """Bit for bit, also where files hold a little of every task, and where a realisation lies in two of them."""
