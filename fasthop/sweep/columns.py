@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -49,17 +48,8 @@ _REMEDY = "move it away and run again to compute its rows anew"
 
 
 def table_schema(experiment: Experiment) -> pa.Schema:
-    """Return the columns of the experiment's files: identity first, strings plain, nothing null."""
-    return _with_identity(experiment.schema)
-
-
-@functools.cache  # asked for with every chunk
-def _with_identity(schema: pa.Schema) -> pa.Schema:
-    own = [
-        pa.field(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type, False)
-        for field in schema
-    ]
-    return pa.schema([*IDENTITY, *own])
+    """Return the columns of the experiment's files: identity, parameters, what is measured; nothing is null."""
+    return pa.schema([*IDENTITY, *experiment.schema])
 
 
 def make_table(
@@ -69,35 +59,35 @@ def make_table(
     columns: Mapping[str, np.ndarray | list[Any]],
     instruction_set: str,
 ) -> pa.Table:
-    """Turn what an experiment has returned on a machine with that instruction set into a table.
+    """Turn what an experiment has measured on a machine with that instruction set into a table.
 
     Raises
     ------
     TableError
-        Where columns or realisations lack, are too many, of unequal length or in another order, of another type, or
+        Where columns or realisations are missing, too many, of unequal length or in another order, of another type, or
         null.
     """
-    schema = table_schema(spec.experiment)
-    own = schema.names[len(IDENTITY) :]
+    experiment = spec.experiment
+    own = list(experiment.measured)
     wrong = sorted(set(own) ^ set(columns))
     if wrong:
-        raise TableError(f"{spec.experiment.name} must return the columns {own}; {wrong} lack or are too many.")
+        raise TableError(f"{experiment.name} must return the columns {own}; {wrong} are missing or too many.")
     found = np.asarray(columns["realisation"])
     if found[starts_of_runs(found)].tolist() != list(realisations):
         due = f"{list(realisations)}, each and in this order"
-        raise TableError(f"{spec.experiment.name} must return rows of the realisations {due}.")
+        raise TableError(f"{experiment.name} must return rows of the realisations {due}.")
     versions = [SCHEMA_VERSION, STREAM_VERSION, KERNEL_VERSION, fasthop.__version__]
-    identity = [task.task_id, *versions, instruction_set, spec.seed]
-    count = len(found)
-    arrays = [pa.repeat(pa.scalar(value, field.type), count) for value, field in zip(identity, IDENTITY, strict=True)]
+    said = [task.task_id, *versions, instruction_set, spec.seed, *experiment.values(task.parameters).values()]
+    schema, count = table_schema(experiment), len(found)
+    arrays = [pa.repeat(pa.scalar(value, field.type), count) for value, field in zip(said, schema, strict=False)]
     for name in own:
+        kind = schema.field(name).type
         try:
-            array = pa.array(columns[name], schema.field(name).type)
+            array = pa.array(columns[name], kind)
         except (pa.ArrowException, OverflowError, TypeError) as error:
-            kind = schema.field(name).type
-            raise TableError(f"{spec.experiment.name} must return {name} as {kind}: {error}") from None
+            raise TableError(f"{experiment.name} must return {name} as {kind}: {error}") from None
         if len(array) != count or array.null_count:
-            raise TableError(f"{spec.experiment.name} must return {count} values of {name}, none of them null.")
+            raise TableError(f"{experiment.name} must return {count} values of {name}, none of them null.")
         arrays.append(array)
     return pa.Table.from_arrays(arrays, schema=schema)
 

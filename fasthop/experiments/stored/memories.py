@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fasthop.dynamics.discrete import Attention, Energy, Rule, Signs
+from fasthop.experiments import fields
 from fasthop.experiments.experiment import Field, Task
-from fasthop.experiments.stored.patterns import choice, draw_patterns, size_of
-from fasthop.model.activations import as_activation, spelled_out
+from fasthop.experiments.stored.patterns import SIZES, choice, draw_patterns, size_of
+from fasthop.model.activations import as_activation
 from fasthop.model.memory import Memory
 from fasthop.models import dense_associative_memory, exponential_memory, softmax_memory
 from fasthop.storage import inputs
@@ -27,19 +28,10 @@ GROUPED = ("dense", "exponential", "softmax")
 RULES = (*COUPLED, *GROUPED)
 
 FIELDS = (
-    Field("memory", "neurons", "neurons", int, None, True, least=1, doc="N; digits and files have theirs"),
+    Field("memory", "neurons", "neurons", int, None, True, least=1, doc="N; digits and files have theirs", shown=SIZES),
     Field("memory", "rule", "rule", str, "hebb", True, choices=RULES, doc="learning rule"),
     Field("memory", "self_coupling", "self_coupling", bool, False, True, doc="keep the diagonal of W"),
-    Field(
-        "memory",
-        "activation",
-        "activation",
-        dict,
-        {"name": "tanh", "beta": 8.0},
-        True,
-        doc="tanh and its gain",
-        complete=spelled_out,
-    ),
+    fields.activation({"name": "tanh", "beta": 8.0}, "beta", doc="tanh and its gain"),
     Field(
         "memory",
         "weights",
