@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -103,7 +104,20 @@ def realisations_field(doc: str, default: Any = REQUIRED) -> Field:
     return Field("run", "realisations", "realisations", int, default, False, least=1, doc=doc, shown=NO_COLUMNS)
 
 
-class Experiment(NamedTuple):
+class _Parts(NamedTuple):
+    name: str
+    fields: tuple[Field, ...]
+    measured: Mapping[str, Kind]
+    problems: Callable[[Task], list[tuple[str, str]]]
+    per_chunk: Callable[[Task], int]
+    rows: Callable[[Task, Sequence[int], int], dict[str, np.ndarray | list[Any]]]
+    summarise: Callable[[pd.DataFrame], pd.DataFrame]
+    plot: Callable[[pd.DataFrame, Path], None]
+    counts: tuple[str, str, str] | None = None
+    shown: tuple[Field, ...] = ()
+
+
+class Experiment(_Parts):
     """One kind of sweep.
 
     Attributes
@@ -132,40 +146,25 @@ class Experiment(NamedTuple):
         The fields in the order of their columns, where it is not that of `fields`, of which the first changes slowest.
     """
 
-    name: str
-    fields: tuple[Field, ...]
-    measured: Mapping[str, Kind]
-    problems: Callable[[Task], list[tuple[str, str]]]
-    per_chunk: Callable[[Task], int]
-    rows: Callable[[Task, Sequence[int], int], dict[str, np.ndarray | list[Any]]]
-    summarise: Callable[[pd.DataFrame], pd.DataFrame]
-    plot: Callable[[pd.DataFrame, Path], None]
-    counts: tuple[str, str, str] | None = None
-    shown: tuple[Field, ...] = ()
+    @functools.cached_property  # these are asked for with every chunk
+    def _columns(self) -> list[Columns]:
+        return [field.columns for field in self.shown or self.fields if field.column not in self.measured]
 
-    @property
+    @functools.cached_property
     def parameters(self) -> tuple[str, ...]:
         """The columns that say what a task is."""
-        return tuple(name for columns in self._columns() for name in columns.kinds)
+        return tuple(name for columns in self._columns for name in columns.kinds)
 
-    @property
+    @functools.cached_property
     def schema(self) -> pa.Schema:
         """The columns of its rows: parameters, then what is measured."""
-        kinds = {name: kind for columns in self._columns() for name, kind in columns.kinds.items()} | dict(
-            self.measured
-        )
-        return pa.schema([pa.field(name, _ARROW.get(kind, kind), nullable=False) for name, kind in kinds.items()])
+        kinds = [*(kind for columns in self._columns for kind in columns.kinds.items()), *self.measured.items()]
+        return pa.schema([pa.field(name, _ARROW.get(kind, kind), nullable=False) for name, kind in kinds])
 
     def values(self, task: Task) -> dict[str, Any]:
         """Return what the parameters of a task are, by column."""
-        return {
-            name: value
-            for columns in self._columns()
-            for name, value in zip(columns.kinds, columns.values(task), strict=True)
-        }
-
-    def _columns(self) -> list[Columns]:
-        return [field.columns for field in self.shown or self.fields if field.column not in self.measured]
+        found = (value for columns in self._columns for value in columns.values(task))
+        return dict(zip(self.parameters, found, strict=True))
 
 
 def tasks_of(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:

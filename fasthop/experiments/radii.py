@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fasthop.dynamics.ensemble import KINDS, settle
+from fasthop.dynamics.ensemble import settle
 from fasthop.experiments import fields, stored
 from fasthop.experiments.experiment import (
     REQUIRED,
@@ -128,17 +128,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
         )
         how = (task["shells"], task["precision"], options, kept.start_at)
         found = crossings(kept.memory, centres, home, rays, *how)
-        words = np.array([*KINDS, ""])
-        measured = {
-            "lower": found.lower,
-            "upper": found.upper,
-            "censored": np.isinf(found.upper),
-            "overlap": found.overlap,
-            "outside": words[found.outside],
-            "neighbour": np.where(found.neighbour < 0, -1, pattern[found.neighbour]),
-            "verified": found.verified,
-            "dt": found.dt,
-        }
+        measured = found.columns() | {"neighbour": np.where(found.neighbour < 0, -1, pattern[found.neighbour])}
         columns |= {name: np.full(len(there), _NOTHING[name], values.dtype) for name, values in measured.items()}
         for name, values in measured.items():
             columns[name][there] = values

@@ -40,6 +40,10 @@ _TURN = 2**22
 _DECIDED = [code for code, kind in enumerate(KINDS) if kind != "unsettled"]
 
 
+#: How the point beyond a crossing ends, in words; the last one where there is no crossing.
+WORDS = np.array([*KINDS, ""])
+
+
 class Rays(NamedTuple):
     """Rays from attractors of one or more memories, sorted by their memory.
 
@@ -88,6 +92,12 @@ class Crossings(NamedTuple):
     neighbour: np.ndarray
     verified: np.ndarray
     dt: np.ndarray
+
+    def columns(self) -> dict[str, Any]:
+        """Return what a table says of them."""
+        censored, outside = np.isinf(self.upper), WORDS[self.outside]
+        found = {"lower": self.lower, "upper": self.upper, "censored": censored, "overlap": self.overlap}
+        return found | {"outside": outside, "neighbour": self.neighbour, "verified": self.verified, "dt": self.dt}
 
 
 def radii(
@@ -188,17 +198,8 @@ def radii(
         bound=bounds(np.array(columns["direction"]), distance, reach, width),
     )
     found = crossings(memory, centres, np.zeros(len(centres), np.int64), cast, steps, width, options)
-    words = np.array([*KINDS, ""])
-    measured = {
-        "lower": found.lower,
-        "upper": found.upper,
-        "censored": np.isinf(found.upper),
-        "overlap": found.overlap,
-        "outside": pd.Categorical(words[found.outside], pd.Index(words)),
-        "neighbour": found.neighbour,
-        "verified": found.verified,
-        "dt": found.dt,
-    }
+    measured = found.columns()
+    measured["outside"] = pd.Categorical(measured["outside"], pd.Index(WORDS))
     return pd.DataFrame(columns | measured)
 
 

@@ -11,6 +11,7 @@ from fasthop.dynamics.ensemble import settle_unequal, simulate
 from fasthop.dynamics.evaluate import relative, residuals
 from fasthop.geometry.rays import refuse_no_attractors, steady_centres, with_step
 from fasthop.model.memory import Memory
+from fasthop.model.norms import generic_direction
 from fasthop.model.scope import refuse
 from fasthop.states.attractors import are_at
 from fasthop.states.newton import polish
@@ -120,10 +121,9 @@ def boundary_saddles(memory: Memory, attractor: Any, targets: Any, **options: An
 
 
 def _beside(home: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return places near the targets that no symmetry has: moved by multiples of an irrational number."""
-    generic = np.modf((np.arange(len(home)) + 1) * 0.6180339887498949)[0] - 0.5
+    """Return places near the targets that no symmetry has."""
     apart = np.abs(targets - home).max(axis=1, keepdims=True)
-    return np.asarray(targets + _BEND * apart * generic)
+    return np.asarray(targets + _BEND * apart * generic_direction(len(home)))
 
 
 def _inside(memory: Memory, home: np.ndarray, points: np.ndarray, how: dict[str, Any]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,12 @@ _REMEDY = "move it away and run again to compute its rows anew"
 
 def table_schema(experiment: Experiment) -> pa.Schema:
     """Return the columns of the experiment's files: identity, parameters, what is measured; nothing is null."""
-    return pa.schema([*IDENTITY, *experiment.schema])
+    return _with_identity(experiment.schema)
+
+
+@functools.cache  # asked for with every chunk
+def _with_identity(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([*IDENTITY, *schema])
 
 
 def make_table(
