@@ -150,8 +150,8 @@ def per_chunk(task: Task) -> int:
 def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
     """Compute the attractors of each realisation of the starts.
 
-    The starts are y, the same for every system: those of (5) are u = W⁻¹(y − b). Attractors are told by their
-    y, too, so that the rows of two systems can be laid side by side.
+    The starts are y, the same for every system: those of (5) are u = W⁻¹(y − b). Attractors are told apart by
+    their y, too, so that the rows of two systems can be laid side by side.
     """
     memory, measure = _memory(task), _measure(task)
     columns: dict[str, Any] = {name: [] for name in MEASURED}

@@ -244,7 +244,7 @@ _AXES = {
     "beta": "gain β",
     "memory_gain": "gain β of the memory neurons",
     "power": "power n of the dense memory",
-    "dilution": "share of pairs of neurons that are parted",
+    "dilution": "share of pairs of neurons that are disconnected",
     "asymmetry": "share of couplings that are cut in one direction",
     "levels": "values of W (0: not quantised)",
     "threshold": "threshold θ",

@@ -123,7 +123,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
     `networks` are those with several, of `realisations`. Of the starts that settle, `certain` and `certain_by_energy`
     are the shares whose end was certain on the way, `wrong` the number of starts that the certificate was wrong about,
-    `wrong_loose` the share of starts that are told wrong where the residual is loose. `saved`, `saved_by_energy` and
+    `wrong_loose` the share of starts that are named wrongly where the residual is loose. `saved`, `saved_by_energy` and
     `saved_loose` are the shares of the steps that need not have been made; with 95 % intervals over networks.
     """
     summaries = []

@@ -96,8 +96,8 @@ def networks(task: Task, realisations: Sequence[int], seed: int) -> tuple[np.nda
 def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
     """Compute one row per network: its steady states by enumeration, and the ends of random starts.
 
-    A steady state of a ReLU network is told by its support, the alive neurons, so an end is a memory where its support
-    is that of a stable state.
+    A steady state of a ReLU network is identified by its support, the alive neurons, so an end is a memory where its
+    support is that of a stable state.
     """
     W, b = networks(task, realisations, seed)
     count, neurons = b.shape
@@ -106,13 +106,13 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     y = np.array([box.draw(task["starts"], neurons, seed=seed, realisation=r) for r in realisations])
     ends = settle(Memory(W, b, "relu"), y, tolerance=task["tolerance"], t_max=task["t_max"])
     bits = 1 << np.arange(neurons)
-    found, astray, dead = np.zeros((3, count), np.int64)
+    found, elsewhere, dead = np.zeros((3, count), np.int64)
     for k, states in enumerate(exact):
         alive = states.y[states.stable] > 0
         memories, dead[k] = alive @ bits, (~alive).sum()
         reached = (ends.state[k, ends.settled[k]] > 0) @ bits
         known = np.isin(reached, memories)
-        found[k], astray[k] = len(np.unique(reached[known])), (~known).sum()
+        found[k], elsewhere[k] = len(np.unique(reached[known])), (~known).sum()
     columns: dict[str, np.ndarray | list[Any]] = {
         "realisation": np.array(realisations),
         "steady": np.array([len(states.y) for states in exact]),
@@ -121,7 +121,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
         "dead": dead,
         "dead_settled": ((ends.state <= 0).sum(axis=2) * ends.settled).sum(axis=1),
         "found": found,
-        "astray": astray,
+        "astray": elsewhere,
         "starts": np.full(count, task["starts"]),
     }
     return columns | {kind: (ends.kind == kind).sum(axis=1) for kind in ("settled", "unsettled", "diverged")}

@@ -26,7 +26,7 @@ FINER = 0.5
 #: their width, a quarter none.
 CHECK = 0.25
 
-#: A bracket that is not confirmed is made anew with half the step, so many rounds at most. Of the random rays of a Hebb
+#: A bracket that is not confirmed is made again with half the step, at most so often. Of the random rays of a Hebb
 #: memory (N = 200, 10 patterns) half need a second one, a seventh a third, and none a fourth.
 ROUNDS = 4
 
@@ -150,7 +150,7 @@ def radii(
         bracket the radius (`upper` is infinite where `censored`); `overlap`, (1/N) sign(y)·sign(y*) at `lower`;
         `outside`, the kind of end at `upper` (empty where censored) and `neighbour`, the attractor there, −1 where it
         is none of those given; `verified`, whether a quarter of the step and a tenth of the tolerance find both ends of
-        the bracket as they were (where they did not, the bracket was made anew with half the step, up to three times);
+        the bracket as they were (where they did not, the bracket was made again with half the step, up to three times);
         `dt`, the step.
 
     Raises

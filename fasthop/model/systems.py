@@ -105,7 +105,7 @@ def as_drive(R: Any, weights: Weights, variable: str, dtype: np.dtype[Any]) -> D
 def polar(W: Any) -> np.ndarray:
     """Return the orthogonal polar factor of symmetric W with +1 on its null space: sign(W), where sign(0) = 1.
 
-    On the null space the factor is not unique, and other choices let the flow diverge or orbit for ever.
+    On the null space the factor is not unique, and other choices let the flow diverge or orbit forever.
 
     Parameters
     ----------

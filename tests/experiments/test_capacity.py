@@ -349,7 +349,7 @@ def test_the_picture_is_a_png(tmp_path):
             ["load = 0.05", "load = 0.1"],
         ),
         ({"flip": [0.0, 0.2], "patterns": [2, 4]}, "load", "load α", ["flips = 0", "flips = 0.2"]),
-        ({"dilution": [0.0, 0.3, 0.6], "flip": [0.1, 0.2]}, "dilution", "parted", ["flips = 0.1", "flips = 0.2"]),
+        ({"dilution": [0.0, 0.3, 0.6], "flip": [0.1, 0.2]}, "dilution", "disconnected", ["flips = 0.1", "flips = 0.2"]),
         ({"neurons": [20, 40, 80]}, "neurons", "neurons N", [""]),
         ({"neurons": [9, 30], "load": [0.1, 0.2, 0.3], "patterns": [None]}, "load", "load α", ["N = 9", "N = 30"]),
         ({"activation": [{"name": "tanh", "beta": beta} for beta in (2.0, 8.0, 50.0)]}, "beta", "gain β", [""]),

@@ -47,9 +47,7 @@ FIELDS = (
         "memory", "rectified", "rectified", bool, False, True, doc='whether overlaps below 0 count as 0, for "dense"'
     ),
     Field("memory", "memory_gain", "memory_gain", float, 1.0, True, least=1e-6, doc='β of the memories of "softmax"'),
-    Field(
-        "memory", "dilution", "dilution", float, 0.0, True, least=0, most=0.999, doc="share of pairs that are parted"
-    ),
+    Field("memory", "dilution", "dilution", float, 0.0, True, least=0, most=0.999, doc="share of pairs that are cut"),
     Field("memory", "asymmetry", "asymmetry", float, 0.0, True, least=0, most=0.999, doc="share cut in one direction"),
     Field("memory", "levels", "levels", int, 0, True, least=0, most=256, doc="values of W; 0: not quantised"),
     Field("memory", "threshold", "threshold", float, 0.0, True, doc="θ, taken from the bias of every neuron"),
