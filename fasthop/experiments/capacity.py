@@ -37,7 +37,7 @@ _TURN = 2**22
 #: Capacities of worn couplings that a picture has room for.
 _MARKS = 4
 
-#: The last gains are those of the memory itself; the table has what is annealed before the rest of [run].
+#: Their columns stand before those of the other fields of [run].
 _ANNEALING = (
     Field("run", "anneal_from", "anneal_from", float, 0.0, True, least=0, doc="first gain; 0: the gain is constant"),
     Field("run", "anneal_stages", "anneal_stages", int, 8, True, least=1, most=1000, doc="gains before the last"),
@@ -46,7 +46,7 @@ _ANNEALING = (
     ),
 )
 
-_RUN = (
+_OTHERS = (
     Field("cues", "per_realisation", "cues", int, REQUIRED, False, least=1, most=2**32, doc="cues for each W"),
     fields.criterion("when retrieved"),
     realisations_field("weight matrices per task"),
@@ -56,7 +56,7 @@ _RUN = (
     Field("run", "dtype", "dtype", str, "float64", False, choices=("float64", "float32"), doc="of the states"),
 )
 
-FIELDS = (*stored.FIELDS, *_RUN, *_ANNEALING)
+FIELDS = (*stored.FIELDS, *_OTHERS, *_ANNEALING)
 
 #: Criteria beside `retrieved`: counts of cues.
 CRITERIA = ("exact", "few_errors", "close")
@@ -324,7 +324,7 @@ def _theory(summary: pd.DataFrame) -> dict[str, float]:
 EXPERIMENT = Experiment(
     *("capacity", FIELDS, MEASURED, problems, per_chunk, rows, summarise, plot),
     counts=("retrieved", "unsettled", "cues"),
-    shown=(*stored.FIELDS, *_ANNEALING, *_RUN),
+    shown=(*stored.FIELDS, *_ANNEALING, *_OTHERS),
 )
 
 #: Columns that name a task in the tables.

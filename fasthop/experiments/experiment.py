@@ -105,6 +105,7 @@ def realisations_field(doc: str, default: Any = REQUIRED) -> Field:
 
 
 class _Parts(NamedTuple):
+    # What an experiment is made of; a class of its own, because such a tuple has no room for what is cached.
     name: str
     fields: tuple[Field, ...]
     measured: Mapping[str, Kind]
@@ -167,8 +168,13 @@ class Experiment(_Parts):
         return dict(zip(self.parameters, found, strict=True))
 
 
+def task_columns(frame: pd.DataFrame, by: Sequence[str]) -> list[str]:
+    """Return the columns that tell tasks apart: their names, where rows have these, and `by`."""
+    return [*(["task_id"] if "task_id" in frame else []), *by]
+
+
 def tasks_of(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Yield what each task is, by column, and its rows; tasks are told apart by their names where rows have these.
+    """Yield what each task is, by column, and its rows.
 
     Parameters
     ----------
@@ -177,7 +183,7 @@ def tasks_of(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str,
     by : sequence of str
         Columns that say what a task is.
     """
-    columns = [*(["task_id"] if "task_id" in frame else []), *by]
+    columns = task_columns(frame, by)
     for key, group in frame.groupby(columns, sort=False):
         yield dict(zip(columns, key, strict=True)), group
 
