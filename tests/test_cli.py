@@ -221,7 +221,7 @@ def test_bug_is_told_with_its_place(toml, out, monkeypatch, capsys):
 def test_experiment_that_breaks_its_promise(toml, out, monkeypatch, capsys):
     monkeypatch.setitem(REGISTRY, "coins", COINS._replace(rows=lambda *_: {}))
     assert main(["run", toml, "--out", str(out)]) == 1
-    assert capsys.readouterr().err.startswith("fasthop: coins must return the columns ['bias', ")
+    assert capsys.readouterr().err.startswith("fasthop: coins must return the columns ['realisation', ")
 
 
 @pytest.mark.parametrize("summary", [False, True])

@@ -1,4 +1,4 @@
-"""From capacity tables over noise to the size of basins in words of cues: how spoilt a cue may be."""
+"""From capacity tables over noise to the size of basins in words of cues: how noisy a cue may be."""
 
 from __future__ import annotations
 

@@ -84,9 +84,8 @@ def plot_capacity_by_gain(sizes: pd.DataFrame, gains: pd.DataFrame, path: str | 
     path : path
         A PNG file.
     """
-    from fasthop.plots.figures import COLOURS, MARKERS, figure_of, save
+    from fasthop.plots.figures import COLOURS, MARKERS, grid, picture
 
-    figure, axes = figure_of(6.4, 4.4)
     finite = gains["beta"][np.isfinite(gains["beta"])]
     span = np.geomspace(min(1.3, finite.min()), finite.max() * 1.3, 50)
     end = finite.max() * 2  # where ∞ stands
@@ -95,41 +94,42 @@ def plot_capacity_by_gain(sizes: pd.DataFrame, gains: pd.DataFrame, path: str | 
         return betas.where(np.isfinite(betas), end)
 
     theory = [hebb_capacity(beta) for beta in span.tolist()]
-    axes.plot(span, theory, color="black", linewidth=1.4, label="mean field (Shiino, Fukai 1992)")
-    sharp = "β = ∞ (Amit, Gutfreund, Sompolinsky 1985)"
-    axes.axhline(hebb_capacity(np.inf), color="0.45", linewidth=0.9, linestyle="--", label=sharp)
-    for index, (neurons, group) in enumerate(sizes.groupby("neurons")):
-        group = group.sort_values("beta")
+    with picture(Path(path), 6.4, 4.4) as figure:
+        axes = figure.add_subplot()
+        axes.plot(span, theory, color="black", linewidth=1.4, label="mean field (Shiino, Fukai 1992)")
+        sharp = "β = ∞ (Amit, Gutfreund, Sompolinsky 1985)"
+        axes.axhline(hebb_capacity(np.inf), color="0.45", linewidth=0.9, linestyle="--", label=sharp)
+        for index, (neurons, group) in enumerate(sizes.groupby("neurons")):
+            group = group.sort_values("beta")
+            axes.errorbar(
+                place(group["beta"]),
+                group["half"],
+                yerr=[group["half"] - group["half_low"], group["half_high"] - group["half"]],
+                color=COLOURS[index],
+                marker=MARKERS[index],
+                markersize=4,
+                linewidth=0.8,
+                alpha=0.8,
+                capsize=2,
+                label=f"P½/N, N = {neurons}",
+            )
+        reach = [gains["limit"] - gains["limit_low"], gains["limit_high"] - gains["limit"]]
         axes.errorbar(
-            place(group["beta"]),
-            group["half"],
-            yerr=[group["half"] - group["half_low"], group["half_high"] - group["half"]],
-            color=COLOURS[index],
-            marker=MARKERS[index],
-            markersize=4,
-            linewidth=0.8,
-            alpha=0.8,
-            capsize=2,
-            label=f"P½/N, N = {neurons}",
+            place(gains["beta"]),
+            gains["limit"],
+            yerr=reach,
+            color="black",
+            marker="D",
+            markersize=5,
+            linestyle="none",
+            markerfacecolor="white",
+            capsize=4,
+            label="extrapolated, exponents ½ … 1",
         )
-    reach = [gains["limit"] - gains["limit_low"], gains["limit_high"] - gains["limit"]]
-    axes.errorbar(
-        place(gains["beta"]),
-        gains["limit"],
-        yerr=reach,
-        color="black",
-        marker="D",
-        markersize=5,
-        linestyle="none",
-        markerfacecolor="white",
-        capsize=4,
-        label="extrapolated, exponents ½ … 1",
-    )
-    names = [f"{beta:g}" if np.isfinite(beta) else "discrete" for beta in gains["beta"].tolist()]
-    axes.set(xscale="log", xlabel="gain β of tanh(βy)", ylabel="capacity α = P/N", ylim=(0, None))
-    axes.set_xticks(place(gains["beta"]), names)
-    axes.minorticks_off()
-    axes.set_title("Hebb's rule without diagonal, clean cues; bars: 95 %", fontsize="medium")
-    axes.legend(frameon=False, fontsize="small", loc="lower right")
-    axes.grid(alpha=0.25, linewidth=0.6)
-    save(figure, Path(path))
+        names = [f"{beta:g}" if np.isfinite(beta) else "discrete" for beta in gains["beta"].tolist()]
+        axes.set(xscale="log", xlabel="gain β of tanh(βy)", ylabel="capacity α = P/N", ylim=(0, None))
+        axes.set_xticks(place(gains["beta"]), names)
+        axes.minorticks_off()
+        axes.set_title("Hebb's rule without diagonal, clean cues; bars: 95 %", fontsize="medium")
+        axes.legend(frameon=False, fontsize="small", loc="lower right")
+        grid(axes)

@@ -13,6 +13,7 @@ from fasthop.equilibrium.adjoints import SOLVED, iteration
 from fasthop.equilibrium.equations import states_of
 from fasthop.equilibrium.linearised import Linearised
 from fasthop.model.memory import Memory
+from fasthop.model.norms import generic_direction
 from fasthop.model.scope import refuse
 from fasthop.runtime import one_blas_thread
 
@@ -53,7 +54,7 @@ def contraction(memory: Memory, states: Any) -> pd.DataFrame:
     with one_blas_thread():
         values, turned = np.linalg.eigvals(J), np.linalg.eigvals(np.swapaxes(J, 1, 2))
     rho = np.abs(values).max(axis=1)
-    direction = np.modf((np.arange(memory.neurons) + 1) * 0.6180339887498949)[0] - 0.5
+    direction = generic_direction(memory.neurons)
     starts = found + APART * direction / np.abs(direction).max()
     table = {
         "rho": rho,

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from fasthop import checks
-from fasthop.dynamics.ensemble import settle
+from fasthop.dynamics.ensemble import least_tolerance, settle
 from fasthop.dynamics.evaluate import activate
 from fasthop.equilibrium.adjoints import NOT_FINITE, SOLVED, SOLVERS, fill, solve
 from fasthop.equilibrium.clamping import Clamped
@@ -282,7 +282,7 @@ def _on_kink(at: Linearised) -> np.ndarray:
 def _tightened(at: Linearised, goal: float) -> np.ndarray:
     """Return the states, settled further to goal · (1 − λ_max)² where they are not; decade by decade."""
     states, memory = at.states.copy(), at.memory
-    floor = 8 * float(np.finfo(memory.dtype).eps)
+    floor = least_tolerance(memory)
     due = np.maximum(goal * (1 - at.spectrum.lambda_max) ** 2, floor)
     decade = np.maximum(10 ** np.floor(np.log10(due)), floor)
     needed = np.isfinite(due) & ~(at.residual <= due) & np.isfinite(at.states).all(axis=1)

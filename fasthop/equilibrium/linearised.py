@@ -11,6 +11,7 @@ import numpy as np
 from fasthop.dynamics.jacobians import batches
 from fasthop.equilibrium.equations import NARROW, WIDE, Equations
 from fasthop.equilibrium.spectra import Spectrum, abscissae, are_below, exact, ritz
+from fasthop.model.norms import generic_direction
 from fasthop.runtime import one_blas_thread
 from fasthop_kernels.dynamics.flows import OUTSIDE
 from fasthop_kernels.linear import adjoint as kernels
@@ -255,9 +256,7 @@ def _serves(upper: np.ndarray, guess: Spectrum) -> np.ndarray:
 def _generic(right: np.ndarray) -> np.ndarray:
     """Return a start for every row, as large as its right-hand side, that no structured J is blind to.
 
-    An irrational rotation fills the directions: the Krylov space is then not one of e alone, which may lie in a part of
-    the neurons that others do not reach.
+    The Krylov space is then not one of e alone, which may lie in a part of the neurons that others do not reach.
     """
-    direction = np.modf((np.arange(right.shape[1]) + 1) * 0.6180339887498949)[0] - 0.5
     size = np.abs(right).max(axis=1, keepdims=True)
-    return np.asarray(np.where(size > 0, size, 1) * direction)
+    return np.asarray(np.where(size > 0, size, 1) * generic_direction(right.shape[1]))

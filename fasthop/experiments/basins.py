@@ -8,14 +8,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from fasthop import checks
-from fasthop.dynamics.ensemble import KINDS, METHODS, faithful_step, settle
+from fasthop.dynamics.ensemble import KINDS, faithful_step, settle
 from fasthop.dynamics.evaluate import arguments
 from fasthop.dynamics.starts import MEASURES, Measure
-from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
-from fasthop.model.activations import as_activation, spelled_out
+from fasthop.experiments import fields
+from fasthop.experiments.experiment import (
+    NO_COLUMNS,
+    REQUIRED,
+    Columns,
+    Experiment,
+    Field,
+    Kind,
+    Task,
+    realisations_field,
+    tasks_of,
+    varying,
+)
 from fasthop.model.memory import Memory
 from fasthop.model.systems import SYSTEMS
 from fasthop.runtime import one_blas_thread
@@ -24,19 +34,12 @@ from fasthop.states.attractors import label
 from fasthop.states.basins import table_of
 from fasthop.statistics import wilson
 
+_NEURONS = Columns({"neurons": int}, lambda task: (len(task["weights"]),))
+
 FIELDS = (
-    Field("memory", "weights", "weights", list, REQUIRED, False, doc="W, a list of rows"),
-    Field("memory", "bias", "bias", list, None, False, doc="b; 0 where it is left out"),
-    Field(
-        "memory",
-        "activation",
-        "activation",
-        dict,
-        {"name": "tanh"},
-        True,
-        doc="name and parameters",
-        complete=spelled_out,
-    ),
+    Field("memory", "weights", "weights", list, REQUIRED, False, doc="W, a list of rows", shown=_NEURONS),
+    Field("memory", "bias", "bias", list, None, False, doc="b; 0 where it is left out", shown=NO_COLUMNS),
+    fields.activation({"name": "tanh"}, "parameter", doc="name and parameters"),
     Field("memory", "system", "system", str, "1", True, choices=tuple(SYSTEMS), doc="equation, and R by its energy"),
     Field("starts", "kind", "measure", str, "box", False, choices=tuple(MEASURES), doc="what starts are drawn from"),
     Field("starts", "low", "low", float, None, True, doc="lower end of the box of starts, y in every system"),
@@ -44,11 +47,11 @@ FIELDS = (
     Field("starts", "size", "size", float, None, True, doc="radius of a ball, standard deviation of a normal cloud"),
     Field("starts", "centre", "centre", float, 0.0, True, doc="of all coordinates of a ball or a normal cloud"),
     Field("starts", "count", "starts", int, REQUIRED, False, least=1, most=10**8, doc="starts per realisation"),
-    Field("run", "realisations", "realisations", int, 1, False, least=1, doc="independent sets of starts"),
-    Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
+    realisations_field("independent sets of starts", default=1),
+    fields.METHOD,
     Field("run", "dt", "dt", float, None, True, least=1e-9, doc="step; by default faithful_step"),
-    Field("run", "tolerance", "tolerance", float, 1e-10, False, least=1e-14, most=1e-2, doc="residual when settled"),
-    Field("run", "t_max", "t_max", float, 1e4, False, least=1e-6, doc="time after which a start is unsettled"),
+    fields.tolerance(1e-10),
+    fields.t_max(1e4),
 )
 
 #: Condition number of W up to which a y has a u with y = W u + b that is worth its digits.
@@ -57,41 +60,17 @@ _CONDITION = 1e10
 #: Numbers in the starts of one realisation: 1 GiB.
 _MOST = 2**27
 
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in [
-            ("neurons", pa.int64()),
-            ("activation", pa.string()),
-            ("parameter", pa.float64()),
-            ("system", pa.string()),
-            ("measure", pa.string()),
-            ("low", pa.float64()),
-            ("high", pa.float64()),
-            ("size", pa.float64()),
-            ("centre", pa.float64()),
-            ("method", pa.string()),
-            ("tolerance", pa.float64()),
-            ("t_max", pa.float64()),
-            ("dt", pa.float64()),
-            ("realisation", pa.int64()),
-            ("attractor", pa.int64()),
-            ("kind", pa.string()),
-            ("starts", pa.int64()),
-            ("hits", pa.int64()),
-            ("share", pa.float64()),
-            ("share_low", pa.float64()),
-            ("share_high", pa.float64()),
-            ("energy", pa.float64()),
-            ("worst_residual", pa.float64()),
-            ("mean_time", pa.float64()),
-            *[(name, pa.string()) for name in census.UNDER],
-            ("state", pa.list_(pa.field("item", pa.float64(), nullable=False))),
-        ]
-    ]
-)
-
-PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
+MEASURED: dict[str, Kind] = {
+    "dt": float,
+    "realisation": int,
+    "attractor": int,
+    "kind": str,
+    "starts": int,
+    "hits": int,
+    **dict.fromkeys(("share", "share_low", "share_high", "energy", "worst_residual", "mean_time"), float),
+    **dict.fromkeys(census.UNDER, str),
+    "state": list,
+}
 
 
 def problems(task: Task) -> list[tuple[str, str]]:
@@ -156,12 +135,11 @@ def per_chunk(task: Task) -> int:
 def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
     """Compute the attractors of each realisation of the starts.
 
-    The starts are y, the same for every system: those of (5) are u = W⁻¹(y − b). Attractors are told by their
-    y, too, so that the rows of two systems can be laid side by side.
+    The starts are y, the same for every system: those of (5) are u = W⁻¹(y − b). Attractors are told apart by
+    their y, too, so that the rows of two systems can be laid side by side.
     """
-    memory, activation = _memory(task), as_activation(task["activation"])
-    measure = _measure(task)
-    columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
+    memory, measure = _memory(task), _measure(task)
+    columns: dict[str, Any] = {name: [] for name in MEASURED}
     for realisation in realisations:
         y = measure.draw(task["starts"], memory.neurons, seed=seed, realisation=realisation)
         ends = settle(
@@ -174,10 +152,6 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
         )
         table = table_of(memory, ends)
         table |= _what_they_are(memory, table["state"])
-        table |= dict.fromkeys(PARAMETERS)
-        for name in ("system", "measure", "low", "high", "size", "centre", "method", "tolerance", "t_max"):
-            table[name] = 0.0 if task[name] is None else task[name]
-        table |= {"neurons": memory.neurons, "activation": activation.name, "parameter": activation.parameter}
         table |= {"dt": float(ends.dt), "realisation": realisation}
         for name, column in columns.items():
             values = table[name]
@@ -200,9 +174,8 @@ def _what_they_are(memory: Memory, states: list[np.ndarray]) -> dict[str, list[A
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     """Pool the realisations of each task: attractors that match are one, and their hits add up."""
-    columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
-    for key, group in frame.groupby(columns, sort=False):
+    for task, group in tasks_of(frame, (*EXPERIMENT.parameters, "dt")):
         total = group.drop_duplicates("realisation")["starts"].sum()
         settled = (group["kind"] == "settled").to_numpy()
         width = int(group["neurons"].iloc[0])
@@ -213,8 +186,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
         for mark, same in group.groupby(marks, sort=False):
             hits = same["hits"].sum()
             low, high = wilson(hits, total)
-            row = dict(zip(columns, key, strict=True))
-            row |= {"kind": same["kind"].iloc[0], "starts": total, "hits": hits, "share": hits / total}
+            row = task | {"kind": same["kind"].iloc[0], "starts": total, "hits": hits, "share": hits / total}
             row |= {"share_low": float(low), "share_high": float(high), "energy": same["energy"].iloc[0]}
             row |= {"worst_residual": same["worst_residual"].max()}
             row |= {"mean_time": (same["mean_time"] * same["hits"]).sum() / hits}
@@ -230,10 +202,10 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the share of every attractor with its interval, a group of bars for each task."""
     from fasthop.plots.figures import bars
 
-    told = [name for name in PARAMETERS if name != "dt" and summary[name].nunique() > 1]
+    told = varying(summary, EXPERIMENT.parameters)
     # The step follows from the others but where it is swept itself.
     swept = summary.groupby(told)["dt"].nunique().max() > 1 if told else summary["dt"].nunique() > 1
     bars(summary, path, by=[*told, "dt"] if swept else told, title="basins of attraction")
 
 
-EXPERIMENT = Experiment("basins", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)
+EXPERIMENT = Experiment("basins", FIELDS, MEASURED, problems, per_chunk, rows, summarise, plot)

@@ -9,12 +9,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from fasthop.dynamics.discrete import Rule
-from fasthop.dynamics.ensemble import METHODS, Ends, settle
-from fasthop.experiments import stored
-from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.dynamics.ensemble import Ends, settle
+from fasthop.experiments import fields, stored
+from fasthop.experiments.experiment import (
+    REQUIRED,
+    Experiment,
+    Field,
+    Kind,
+    Task,
+    realisations_field,
+    task_columns,
+    varying,
+)
 from fasthop.experiments.recall import OUTCOMES, Recall, classify, direction_of, overlap_of
 from fasthop.model.activations import Tanh, as_activation
 from fasthop.model.memory import Memory
@@ -29,22 +37,8 @@ _TURN = 2**22
 #: Capacities of worn couplings that a picture has room for.
 _MARKS = 4
 
-#: Fields that the table has under their own name.
-_PLAIN = (
-    *("rule", "self_coupling", "power", "rectified", "memory_gain", "dilution", "asymmetry", "levels", "threshold"),
-    *("pattern_kind", "bias", "correlation", *stored.NOISES, "anneal_from", "anneal_stages", "anneal_time"),
-    *("criterion", "method", "tolerance", "t_max", "dtype"),
-)
-
-FIELDS = (
-    *stored.FIELDS,
-    Field("cues", "per_realisation", "cues", int, REQUIRED, False, least=1, most=2**32, doc="cues for each W"),
-    Field("run", "criterion", "criterion", float, 0.9, False, least=0, most=1, doc="least overlap when retrieved"),
-    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="weight matrices per task"),
-    Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
-    Field("run", "tolerance", "tolerance", float, 1e-8, False, least=1e-14, most=1e-2, doc="residual when settled"),
-    Field("run", "t_max", "t_max", float, 1000.0, False, least=1e-6, doc="time after which a cue is unsettled"),
-    Field("run", "dtype", "dtype", str, "float64", False, choices=("float64", "float32"), doc="of the states"),
+#: Their columns stand before those of the other fields of [run].
+_ANNEALING = (
     Field("run", "anneal_from", "anneal_from", float, 0.0, True, least=0, doc="first gain; 0: the gain is constant"),
     Field("run", "anneal_stages", "anneal_stages", int, 8, True, least=1, most=1000, doc="gains before the last"),
     Field(
@@ -52,66 +46,32 @@ FIELDS = (
     ),
 )
 
+_OTHERS = (
+    Field("cues", "per_realisation", "cues", int, REQUIRED, False, least=1, most=2**32, doc="cues for each W"),
+    fields.criterion("when retrieved"),
+    realisations_field("weight matrices per task"),
+    fields.METHOD,
+    fields.tolerance(1e-8),
+    fields.t_max(1000.0, "cue"),
+    Field("run", "dtype", "dtype", str, "float64", False, choices=("float64", "float32"), doc="of the states"),
+)
+
+FIELDS = (*stored.FIELDS, *_OTHERS, *_ANNEALING)
+
 #: Criteria beside `retrieved`: counts of cues.
 CRITERIA = ("exact", "few_errors", "close")
 
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in [
-            ("neurons", pa.int64()),
-            ("patterns", pa.int64()),
-            ("load", pa.float64()),
-            ("rule", pa.string()),
-            ("self_coupling", pa.bool_()),
-            ("activation", pa.string()),
-            ("beta", pa.float64()),
-            ("weights_file", pa.string()),
-            ("power", pa.int64()),
-            ("rectified", pa.bool_()),
-            ("memory_gain", pa.float64()),
-            ("dilution", pa.float64()),
-            ("asymmetry", pa.float64()),
-            ("levels", pa.int64()),
-            ("threshold", pa.float64()),
-            ("pattern_kind", pa.string()),
-            ("pattern_file", pa.string()),
-            ("bias", pa.float64()),
-            ("correlation", pa.float64()),
-            ("flip", pa.float64()),
-            ("flips", pa.int64()),
-            ("sigma", pa.float64()),
-            ("hidden", pa.int64()),
-            ("hidden_last", pa.int64()),
-            ("anneal_from", pa.float64()),
-            ("anneal_stages", pa.int64()),
-            ("anneal_time", pa.float64()),
-            ("criterion", pa.float64()),
-            ("method", pa.string()),
-            ("tolerance", pa.float64()),
-            ("t_max", pa.float64()),
-            ("dtype", pa.string()),
-            ("realisation", pa.int64()),
-            ("rank", pa.int64()),
-            ("fixed_patterns", pa.int64()),
-            ("dt", pa.float64()),
-            ("cues", pa.int64()),
-            *[(name, pa.int64()) for name in (*OUTCOMES, *CRITERIA)],
-            ("discrete", pa.int64()),
-            ("sign_overlap_sum", pa.float64()),
-            ("sign_overlap_square_sum", pa.float64()),
-            ("overlap_sum", pa.float64()),
-            ("overlap_square_sum", pa.float64()),
-            ("steps_sum", pa.int64()),
-            ("time_sum", pa.float64()),
-            ("retrieval_time_sum", pa.float64()),
-            ("retrieval_time_square_sum", pa.float64()),
-        ]
-    ]
-)
-
-#: Columns that name a task in the tables.
-PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
+MEASURED: dict[str, Kind] = {
+    "realisation": int,
+    "rank": int,
+    "fixed_patterns": int,
+    "dt": float,
+    "cues": int,
+    **dict.fromkeys((*OUTCOMES, *CRITERIA, "discrete"), int),
+    **dict.fromkeys(("sign_overlap_sum", "sign_overlap_square_sum", "overlap_sum", "overlap_square_sum"), float),
+    "steps_sum": int,
+    **dict.fromkeys(("time_sum", "retrieval_time_sum", "retrieval_time_square_sum"), float),
+}
 
 
 def problems(task: Task) -> list[tuple[str, str]]:
@@ -155,22 +115,13 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     Each realisation draws its patterns, learns W, and settles its cues, which start at the noisy pattern itself,
     y = ±1. The realisation and the seed alone decide the draws, so that rules, loads and noise levels share them.
     """
-    neurons, patterns = stored.size_of(task)
-    activation = as_activation(task["activation"])
+    patterns = stored.size_of(task).patterns
     there = stored.store(task, realisations, seed)
     stages = _stages(task, there.memory)
     discrete = stored.discrete_rules(task, there)
 
     rows_of = len(realisations)
-    columns: dict[str, np.ndarray | list[Any]] = {name: [task[name]] * rows_of for name in _PLAIN}
-    columns |= {
-        "neurons": np.full(rows_of, neurons),
-        "patterns": np.full(rows_of, patterns),
-        "load": np.full(rows_of, patterns / neurons),
-        "activation": [activation.name] * rows_of,
-        "beta": np.full(rows_of, activation.parameter),
-        "weights_file": [task["weights_file"] or ""] * rows_of,
-        "pattern_file": [task["pattern_file"] or ""] * rows_of,
+    columns: dict[str, np.ndarray | list[Any]] = {
         "realisation": np.array(realisations),
         "rank": there.rank,
         "fixed_patterns": np.array([rule.fixed(xi).sum() for rule, xi in zip(discrete, there.patterns, strict=True)]),
@@ -256,12 +207,12 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     interval of a ratio estimator over realisations (Cochran, Sampling Techniques, 1977, chapter 6); `time` is that over
     all cues.
     """
-    columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
+    columns = task_columns(frame, EXPERIMENT.parameters)
     task = frame.groupby(columns, sort=False, dropna=False).ngroup().to_numpy()
     order = np.argsort(task, kind="stable")
     size = np.bincount(task)
     first = np.cumsum(size) - size
-    measured = {name: frame[name].to_numpy() for name in SCHEMA.names[SCHEMA.names.index("realisation") :]}
+    measured = {name: frame[name].to_numpy() for name in MEASURED}
     measured["patterns"] = frame["patterns"].to_numpy()
     pieces = []
     for count in np.unique(size):  # tasks of equally many realisations together: there may be a million
@@ -314,7 +265,7 @@ _AXES = {
     "beta": "gain β",
     "memory_gain": "gain β of the memory neurons",
     "power": "power n of the dense memory",
-    "dilution": "share of pairs of neurons that are parted",
+    "dilution": "share of pairs of neurons that are disconnected",
     "asymmetry": "share of couplings that are cut in one direction",
     "levels": "values of W (0: not quantised)",
     "threshold": "threshold θ",
@@ -337,12 +288,11 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     axis = _axis(summary)
     # Of neurons, patterns and load two say the third.
     said = "load" if axis == "neurons" and summary["patterns"].nunique() == 1 else "patterns"
-    told = [name for name in PARAMETERS if name not in (axis, said)]
-    by = [name for name in told if summary[name].nunique() > 1]
+    by = varying(summary, EXPERIMENT.parameters, but=(axis, said))
     names = ["pattern_kind", "neurons", "load", "rule", *(["power"] if (summary["rule"] == "dense").all() else [])]
     # The identity has no gain, and a cue one kind of noise at most.
     names += [name for name in ("beta", *stored.NOISES) if summary[name].iloc[0]]
-    fixed = [name for name in names if name in told]
+    fixed = [name for name in names if name not in (axis, said, *by)]
     time = {}
     if summary["retrieval_time"].notna().any():
         time = {"below": ("retrieval_time", "mean time to retrieve / τ")}
@@ -354,7 +304,7 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
         by=by,
         x_label=_AXES[axis],
         y_label=f"cues retrieved (overlap ≥ {summary['criterion'].iloc[0]:g})",
-        title=describe({name: summary[name].iloc[0] for name in fixed if name not in by}),
+        title=describe({name: summary[name].iloc[0] for name in fixed}),
         marks=_theory(summary) if axis == "load" else {},
         beside=("discrete", "the discrete rule"),
         **time,
@@ -393,5 +343,10 @@ def _theory(summary: pd.DataFrame) -> dict[str, float]:
 
 
 EXPERIMENT = Experiment(
-    "capacity", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot, ("retrieved", "unsettled", "cues")
+    *("capacity", FIELDS, MEASURED, problems, per_chunk, rows, summarise, plot),
+    counts=("retrieved", "unsettled", "cues"),
+    shown=(*stored.FIELDS, *_ANNEALING, *_OTHERS),
 )
+
+#: Columns that name a task in the tables.
+PARAMETERS = EXPERIMENT.parameters

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from fasthop.dynamics.ensemble import Ends, default_step, settle, simulate
 from fasthop.dynamics.starts import Uniform
-from fasthop.experiments import memories
-from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.experiments import fields, memories
+from fasthop.experiments.experiment import Experiment, Field, Kind, Task, realisations_field, tasks_of, varying
 from fasthop.experiments.networks import positive_definite
 from fasthop.model.memory import Memory
 from fasthop.states.certificate import Certificate
@@ -27,44 +26,20 @@ _LOOKS = 32
 
 FIELDS = (
     *(field for field in memories.FIELDS if field.section in ("network", "starts")),
-    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="networks per task"),
-    Field("run", "tolerance", "tolerance", float, 1e-10, False, least=1e-14, most=1e-2, doc="residual when settled"),
+    realisations_field("networks per task"),
+    fields.tolerance(1e-10),
     Field("run", "loose", "loose", float, 1e-3, False, least=1e-14, most=1, doc="a residual to stop at unproven"),
     Field("run", "every", "every", int, 5, False, least=1, doc="steps between two looks at the energy"),
-    Field("run", "t_max", "t_max", float, 1e5, False, least=1e-6, doc="time after which a start is unsettled"),
+    fields.t_max(1e5),
 )
 
-#: Columns of `memories` that say what a network is and what starts it has.
-_NETWORK = memories.PARAMETERS[: memories.PARAMETERS.index("tolerance")]
-
-SCHEMA = pa.schema(
-    [
-        *(memories.SCHEMA.field(name) for name in _NETWORK),
-        *[
-            pa.field(name, kind, nullable=False)
-            for name, kind in [
-                ("tolerance", pa.float64()),
-                ("loose", pa.float64()),
-                ("every", pa.int64()),
-                ("t_max", pa.float64()),
-                ("starts", pa.int64()),
-                ("realisation", pa.int64()),
-                ("stable", pa.int64()),
-                ("settled", pa.int64()),
-                ("certain", pa.int64()),
-                ("certain_by_energy", pa.int64()),
-                ("wrong", pa.int64()),
-                ("wrong_loose", pa.int64()),
-                ("steps", pa.int64()),
-                ("steps_certain", pa.int64()),
-                ("steps_by_energy", pa.int64()),
-                ("steps_loose", pa.int64()),
-            ]
-        ],
-    ]
+MEASURED: dict[str, Kind] = dict.fromkeys(
+    (
+        *("starts", "realisation", "stable", "settled", "certain", "certain_by_energy", "wrong", "wrong_loose"),
+        *("steps", "steps_certain", "steps_by_energy", "steps_loose"),
+    ),
+    int,
 )
-
-PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
 
 
 def problems(task: Task) -> list[tuple[str, str]]:
@@ -88,10 +63,8 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     for k, realisation in enumerate(realisations):
         starts = box.draw(task["starts"], task["neurons"], seed=seed, realisation=realisation)
         found.append(_one(task, Memory(W[k], b[k], "relu"), starts))
-    names = memories.SCHEMA.names
-    columns: dict[str, Any] = {name: [task[name] or 0] * len(found) for name in PARAMETERS if name in names}
-    columns |= {name: [task[name]] * len(found) for name in PARAMETERS if name not in names}
-    return columns | {"realisation": np.array(realisations)} | {name: [row[name] for row in found] for name in found[0]}
+    columns: dict[str, Any] = {"starts": [task["starts"]] * len(found), "realisation": np.array(realisations)}
+    return columns | {name: [row[name] for row in found] for name in found[0]}
 
 
 def _one(task: Task, memory: Memory, starts: np.ndarray) -> dict[str, int]:
@@ -150,13 +123,12 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
     `networks` are those with several, of `realisations`. Of the starts that settle, `certain` and `certain_by_energy`
     are the shares whose end was certain on the way, `wrong` the number of starts that the certificate was wrong about,
-    `wrong_loose` the share of starts that are told wrong where the residual is loose. `saved`, `saved_by_energy` and
+    `wrong_loose` the share of starts that are named wrongly where the residual is loose. `saved`, `saved_by_energy` and
     `saved_loose` are the shares of the steps that need not have been made; with 95 % intervals over networks.
     """
-    columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
-    for key, group in frame.groupby(columns, sort=False):
-        row: dict[str, Any] = dict(zip(columns, key, strict=True)) | {"realisations": len(group)}
+    for of_task, group in tasks_of(frame, (*EXPERIMENT.parameters, "starts")):
+        row = of_task | {"realisations": len(group)}
         group = group[(group["stable"] > 1) & (group["settled"] > 0)]
         row |= {"networks": len(group), "settled": group["settled"].sum(), "wrong": group["wrong"].sum()}
         shares = {
@@ -180,9 +152,8 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the share of the steps that is saved, by the certificate, by energy alone and by a loose residual."""
     from fasthop.plots.memories import savings
 
-    x = next((name for name in ("radius", "edges", "neurons") if summary[name].nunique() > 1), "neurons")
-    by = [name for name in PARAMETERS if name != x and summary[name].nunique() > 1]
-    savings(summary, path, x=x, by=by)
+    x = next(iter(varying(summary, ("radius", "edges", "neurons"))), "neurons")
+    savings(summary, path, x=x, by=varying(summary, (*EXPERIMENT.parameters, "starts"), but=(x,)))
 
 
-EXPERIMENT = Experiment("certainty", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)
+EXPERIMENT = Experiment("certainty", FIELDS, MEASURED, problems, per_chunk, rows, summarise, plot)

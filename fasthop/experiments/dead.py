@@ -8,11 +8,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from fasthop.dynamics.ensemble import faithful_step, settle
-from fasthop.experiments import stored
-from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.experiments import fields, stored
+from fasthop.experiments.experiment import (
+    REQUIRED,
+    Experiment,
+    Field,
+    Kind,
+    Task,
+    realisations_field,
+    tasks_of,
+    varying,
+)
 from fasthop.experiments.recall import classify
 from fasthop.model.activations import as_activation
 from fasthop.model.memory import Memory
@@ -25,17 +33,17 @@ _CHUNK = 2**24
 #: What a settled cue has become, as `recall` says it: its pattern, anything else that is alive, or collapsed.
 GROUPS = ("retrieved", "lost", "collapsed")
 
-#: Fields that the table has under their own name.
-_PLAIN = (
-    *("rule", "self_coupling", "activation", "gain", "pattern_kind", "bias", "correlation", *stored.NOISES),
-    *("criterion", "tolerance", "t_max", "dtype"),
-)
-
 #: Of the fields that say what is stored, those that this experiment takes; the others have their defaults.
 _TAKEN = ("neurons", "rule", "self_coupling", "pattern_kind", "load", "patterns", "bias", "correlation", *stored.NOISES)
 
 #: Choices of those that are none here, where couplings are made of patterns of ±1.
 _LEFT_OUT = {"rule": (*stored.GROUPED, "file"), "pattern_kind": ("spherical", "file")}
+
+#: What a memory is made of beside what it stores.
+_MEMORY = (
+    Field("memory", "activation", "activation", str, "tanh", True, choices=("tanh", "hard_tanh"), doc="g"),
+    Field("memory", "gain", "gain", float, REQUIRED, True, least=1e-6, doc="β of g(β y): W is multiplied by it"),
+)
 
 FIELDS = (
     *(
@@ -43,50 +51,20 @@ FIELDS = (
         for field in stored.FIELDS
         if field.column in _TAKEN
     ),
-    Field("memory", "activation", "activation", str, "tanh", True, choices=("tanh", "hard_tanh"), doc="g"),
-    Field("memory", "gain", "gain", float, REQUIRED, True, least=1e-6, doc="β of g(β y): W is multiplied by it"),
+    *_MEMORY,
     Field("cues", "per_realisation", "cues", int, REQUIRED, False, least=1, most=10**5, doc="cues for each W"),
-    Field("run", "criterion", "criterion", float, 0.9, False, least=0, most=1, doc="least overlap when retrieved"),
-    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="weight matrices per task"),
-    Field("run", "tolerance", "tolerance", float, 1e-6, False, least=1e-14, most=1e-2, doc="residual when settled"),
-    Field("run", "t_max", "t_max", float, 1000.0, False, least=1e-6, doc="time after which a cue is unsettled"),
+    fields.criterion("when retrieved"),
+    realisations_field("weight matrices per task"),
+    fields.tolerance(1e-6),
+    fields.t_max(1000.0, "cue"),
     Field("run", "dtype", "dtype", str, "float64", True, choices=("float64", "float32"), doc="of the states"),
 )
 
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in [
-            ("neurons", pa.int64()),
-            ("patterns", pa.int64()),
-            ("load", pa.float64()),
-            ("rule", pa.string()),
-            ("self_coupling", pa.bool_()),
-            ("activation", pa.string()),
-            ("gain", pa.float64()),
-            ("pattern_kind", pa.string()),
-            ("bias", pa.float64()),
-            ("correlation", pa.float64()),
-            ("flip", pa.float64()),
-            ("flips", pa.int64()),
-            ("sigma", pa.float64()),
-            ("hidden", pa.int64()),
-            ("hidden_last", pa.int64()),
-            ("criterion", pa.float64()),
-            ("tolerance", pa.float64()),
-            ("t_max", pa.float64()),
-            ("dtype", pa.string()),
-            ("realisation", pa.int64()),
-            ("dt", pa.float64()),
-            ("cues", pa.int64()),
-            *[(name, pa.int64()) for name in (*GROUPS, "open")],
-            *[(f"dead_{name}", pa.int64()) for name in GROUPS],
-            ("all_dead", pa.int64()),
-        ]
-    ]
-)
-
-PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
+MEASURED: dict[str, Kind] = {
+    "realisation": int,
+    "dt": float,
+    **dict.fromkeys(("cues", *GROUPS, "open", *(f"dead_{name}" for name in GROUPS), "all_dead"), int),
+}
 
 
 def problems(task: Task) -> list[tuple[str, str]]:
@@ -135,11 +113,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     state = np.where(np.isfinite(ends.state), ends.state, 0.0)
     dead = dead_neurons(memory, state).k
 
-    columns: dict[str, np.ndarray | list[Any]] = {name: [task[name]] * count for name in _PLAIN}
-    columns |= {
-        "neurons": np.full(count, neurons),
-        "patterns": np.full(count, patterns),
-        "load": np.full(count, patterns / neurons),
+    columns: dict[str, np.ndarray | list[Any]] = {
         "realisation": np.array(realisations),
         "dt": ends.dt,
         "cues": np.full(count, task["cues"]),
@@ -161,11 +135,9 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     of that group, with its 95 % interval over realisations, NaN where there are none; `all_dead` the share of settled
     cues whose end has no other neuron; `dt` the longest step.
     """
-    columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
-    for key, group in frame.groupby(columns, sort=False):
-        row: dict[str, Any] = dict(zip(columns, key, strict=True))
-        row |= {"realisations": len(group), "dt": group["dt"].max(), "cues": group["cues"].sum()}
+    for task, group in tasks_of(frame, EXPERIMENT.parameters):
+        row = task | {"realisations": len(group), "dt": group["dt"].max(), "cues": group["cues"].sum()}
         row |= {name: group[name].sum() / group["cues"].sum() for name in (*GROUPS, "open")}
         row["retrieved_low"], row["retrieved_high"] = with_undecided(group["retrieved"], group["open"], group["cues"])
         settled = group["cues"] - group["open"]
@@ -184,9 +156,8 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the dead share of the neurons of retrieved cues over the gain, or over the load where one gain is asked."""
     from fasthop.plots.figures import describe, lines
 
-    x = "gain" if summary["gain"].nunique() > 1 else "load"
-    told = [name for name in PARAMETERS if name not in ("patterns", x)]
-    by = [name for name in told if summary[name].nunique() > 1]
+    x = next(iter(varying(summary, ("gain",))), "load")
+    by = varying(summary, EXPERIMENT.parameters, but=("patterns", x))
     lines(
         summary,
         path,
@@ -200,5 +171,7 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
 
 
 EXPERIMENT = Experiment(
-    "dead", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot, ("retrieved", "open", "cues")
+    *("dead", FIELDS, MEASURED, problems, per_chunk, rows, summarise, plot),
+    counts=("retrieved", "open", "cues"),
+    shown=tuple(sorted(FIELDS, key=lambda field: ("memory", "patterns", "cues", "run").index(field.section))),
 )

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from fasthop import fill
 from fasthop.dynamics.ensemble import settle
-from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.experiments.experiment import Experiment, Field, Kind, Task, realisations_field, tasks_of
 from fasthop.model.activations import Tanh
 from fasthop.model.memory import Memory
 from fasthop.model.weights import Blocks
@@ -36,27 +35,10 @@ FIELDS = (
     Field("training", "batch", "batch", int, 32, True, least=1, doc="images per step"),
     Field("training", "rate", "rate", float, 0.01, True, least=1e-9, doc="first rate of Adam"),
     Field("training", "decay", "decay", float, 0.0, True, least=0, doc="weight decay"),
-    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="splits and first weights"),
+    realisations_field("splits and first weights"),
 )
-_PARAMETERS: list[tuple[str, pa.DataType]] = [
-    ("split", pa.string()),
-    ("hidden", pa.int64()),
-    ("scale", pa.float64()),
-    ("epochs", pa.int64()),
-    ("batch", pa.int64()),
-    ("rate", pa.float64()),
-    ("decay", pa.float64()),
-]
-_MEASURED: list[tuple[str, pa.DataType]] = [
-    ("loss", pa.float64()),
-    ("refused", pa.int64()),
-    ("lambda_max", pa.float64()),
-]
-
-
-def _schema(own: Sequence[str]) -> pa.Schema:
-    columns = [*_PARAMETERS, ("realisation", pa.int64()), *_MEASURED, *[(name, pa.int64()) for name in own]]
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
+#: What the last epoch was like.
+_LEARNING: dict[str, Kind] = {"loss": float, "refused": int, "lambda_max": float}
 
 
 def split(kind: str, seed: int, realisation: int) -> np.ndarray:
@@ -91,7 +73,7 @@ def _learn(task: Task, seed: int, sizes: list[int], last: Any, inputs: np.ndarra
 
 def _last(learned: Fit) -> dict[str, Any]:
     """Return what the last epoch was like."""
-    return {name: learned.history[name].iloc[-1] for name, _ in _MEASURED}
+    return {name: learned.history[name].iloc[-1] for name in _LEARNING}
 
 
 def classify(task: Task, seed: int, realisation: int) -> dict[str, Any]:
@@ -153,22 +135,16 @@ def _experiment(
 ) -> Experiment:
     """Return the experiment that repeats `one`; `rates` are columns of the summary, each a quotient of two counts."""
     counts = list(dict.fromkeys(column for pair in reversed(rates.values()) for column in reversed(pair)))
-    schema = _schema(counts)
+    measured: dict[str, Kind] = {"realisation": int} | _LEARNING | dict.fromkeys(counts, int)
 
     def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
         found = [one(task, seed, realisation) for realisation in realisations]
-        columns: dict[str, np.ndarray | list[Any]] = {column: [task[column]] * len(found) for column, _ in _PARAMETERS}
-        columns["realisation"] = np.array(realisations)
-        for column in schema.names[len(_PARAMETERS) + 1 :]:
-            columns[column] = np.array([row[column] for row in found], schema.field(column).type.to_pandas_dtype())
-        return columns
+        return {"realisation": np.array(realisations)} | {name: [row[name] for row in found] for name in found[0]}
 
     def summarise(frame: pd.DataFrame) -> pd.DataFrame:
-        names = [column for column, _ in _PARAMETERS]
-        names = ["task_id", *names] if "task_id" in frame else names
         summaries = []
-        for key, group in frame.groupby(names, sort=False):
-            row: dict[str, Any] = dict(zip(names, key, strict=True)) | {"realisations": len(group)}
+        for task, group in tasks_of(frame, experiment.parameters):
+            row = task | {"realisations": len(group)}
             for column, (part, whole) in rates.items():
                 row[column] = group[part].sum() / group[whole].sum()
                 row[f"{column}_low"], row[f"{column}_high"] = over_realisations(group[part] / group[whole])
@@ -180,7 +156,8 @@ def _experiment(
 
         draw(summary, path, words, label)
 
-    return Experiment(name, FIELDS, schema, problems, per_chunk, rows, summarise, plot)
+    experiment = Experiment(name, FIELDS, measured, problems, per_chunk, rows, summarise, plot)
+    return experiment
 
 
 CLASSIFICATION = _experiment(

@@ -8,14 +8,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from fasthop import fill
-from fasthop.dynamics.ensemble import KINDS, METHODS, faithful_step, settle
+from fasthop.dynamics.ensemble import KINDS, faithful_step, settle
 from fasthop.energies.energy import energy, natural_energy
 from fasthop.energies.lyapunov import why_not_lyapunov
-from fasthop.experiments import stored
-from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.experiments import fields, stored
+from fasthop.experiments.experiment import (
+    REQUIRED,
+    Experiment,
+    Field,
+    Kind,
+    Task,
+    realisations_field,
+    tasks_of,
+    varying,
+)
 from fasthop.experiments.recall import MIXED, MIXTURE_OVERLAP, classify, direction_of, overlap_of, overlaps_of
 from fasthop.states.attractors import identify
 from fasthop.states.dead import dead_neurons
@@ -37,36 +45,27 @@ FIELDS = (
     *stored.FIELDS,
     Field("starts", "kind", "start", str, "signs", True, choices=("signs", "cues"), doc="random signs, or noisy cues"),
     Field("starts", "count", "starts", int, REQUIRED, True, least=1, most=2**32, doc="starts of each realisation"),
-    Field("run", "criterion", "criterion", float, 0.9, False, least=0, most=1, doc="least overlap of a pattern"),
-    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="weight matrices per task"),
-    Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
-    Field("run", "tolerance", "tolerance", float, 1e-10, False, least=1e-14, most=1e-2, doc="residual when settled"),
-    Field("run", "t_max", "t_max", float, 1e4, False, least=1e-6, doc="time after which a start is unsettled"),
+    fields.criterion("of a pattern"),
+    realisations_field("weight matrices per task"),
+    fields.METHOD,
+    fields.tolerance(1e-10),
+    fields.t_max(1e4),
 )
 
-_NAMED = tuple(field for field in FIELDS if field.column != "realisations")
+#: What the table says of an end, and of what is none.
+_NOTHING = {
+    "end": -1,
+    "hits": 0,
+    "kind": "",
+    "nearest": -1,
+    "overlap": np.nan,
+    "energy": np.nan,
+    "k": 0,
+    "verdict": "not_steady",
+    "largest": np.nan,
+}
 
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in [
-            *stored.columns_of(_NAMED),
-            ("realisation", pa.int64()),
-            ("dt", pa.float64()),
-            ("end", pa.int64()),
-            ("hits", pa.int64()),
-            ("kind", pa.string()),
-            ("nearest", pa.int64()),
-            ("overlap", pa.float64()),
-            ("energy", pa.float64()),
-            ("k", pa.int64()),
-            ("verdict", pa.string()),
-            ("largest", pa.float64()),
-        ]
-    ]
-)
-
-PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
+MEASURED: dict[str, Kind] = {"realisation": int, "dt": float} | {name: type(_NOTHING[name]) for name in _NOTHING}
 
 
 def problems(task: Task) -> list[tuple[str, str]]:
@@ -89,8 +88,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     kept = stored.store(task, realisations, seed)
     dt = faithful_step(kept.memory, task["method"])
     settled, others = _tally(task, kept, dt, realisations, seed)
-    columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
-    values = stored.values_of(task, _NAMED)
+    columns: dict[str, Any] = {name: [] for name in MEASURED}
     for index, realisation in enumerate(realisations):
         table = _judge(task, kept, index, *settled[index])
         lost = np.flatnonzero(others[index])
@@ -99,24 +97,10 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
                 table[name] = [*table[name], value]
             table["hits"][-1], table["kind"][-1] = int(others[index, code]), KINDS[code]
         count = len(table["hits"])
-        table |= {name: [value] * count for name, value in values.items()}
         table |= {"realisation": [realisation] * count, "dt": [float(dt[index])] * count}
         for name, column in columns.items():
             column.extend(table[name])
     return columns
-
-
-_NOTHING = {
-    "end": -1,
-    "hits": 0,
-    "kind": "",
-    "nearest": -1,
-    "overlap": np.nan,
-    "energy": np.nan,
-    "k": 0,
-    "verdict": "not_steady",
-    "largest": np.nan,
-}
 
 
 def _tally(
@@ -235,9 +219,8 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     ends that singles and doubles speak for (Chao, Scandinavian Journal of Statistics 11:265, 1984); `dt`
     the longest step.
     """
-    columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
-    for key, group in frame.groupby(columns, sort=False):
+    for task, group in tasks_of(frame, EXPERIMENT.parameters):
         ids = np.unique(group["realisation"])
         starts = group["starts"].iloc[0]
         settled = group[group["end"] >= 0]
@@ -259,7 +242,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
             if same.empty:
                 continue
             hits = per_realisation(same["hits"])
-            row = dict(zip(columns, key, strict=True)) | {"kind": kind, "share": hits.sum() / (starts * len(ids))}
+            row = task | {"kind": kind, "share": hits.sum() / (starts * len(ids))}
             row["share_low"], row["share_high"] = over_realisations(hits, starts)
             row["distinct"] = per_realisation(same["end"] >= 0).mean()
             row["stable"] = per_realisation(same["verdict"] == "stable").mean()
@@ -271,7 +254,7 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the share of starts that end in each class, a group of bars for each task."""
     from fasthop.plots.geometry import classes
 
-    classes(summary, path, by=[name for name in PARAMETERS if name != "load" and summary[name].nunique() > 1])
+    classes(summary, path, by=varying(summary, EXPERIMENT.parameters, but=("load",)))
 
 
-EXPERIMENT = Experiment("ends", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)
+EXPERIMENT = Experiment("ends", FIELDS, MEASURED, problems, per_chunk, rows, summarise, plot)

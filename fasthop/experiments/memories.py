@@ -8,11 +8,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from fasthop.dynamics.ensemble import settle
 from fasthop.dynamics.starts import Uniform
-from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.experiments import fields
+from fasthop.experiments.experiment import (
+    REQUIRED,
+    Experiment,
+    Field,
+    Kind,
+    Task,
+    realisations_field,
+    tasks_of,
+    varying,
+)
 from fasthop.experiments.networks import clique_weights, goe_networks, multipartite_graph, random_graphs
 from fasthop.model.memory import Memory
 from fasthop.states.enumeration import all_exact_states
@@ -37,47 +46,21 @@ FIELDS = (
     Field("starts", "low", "low", float, -3.0, False, doc="lower end of the box of starts"),
     Field("starts", "high", "high", float, 3.0, False, doc="upper end of the box of starts"),
     Field("starts", "count", "starts", int, REQUIRED, True, least=1, most=10**6, doc="starts for each network"),
-    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="networks per task"),
-    Field("run", "tolerance", "tolerance", float, 1e-8, False, least=1e-14, most=1e-2, doc="residual when settled"),
-    Field("run", "t_max", "t_max", float, 1e4, False, least=1e-6, doc="time after which a start is unsettled"),
+    realisations_field("networks per task"),
+    fields.tolerance(1e-8),
+    fields.t_max(1e4),
 )
 
 #: Supports enumerated, and numbers in the starts, in one chunk.
 _SUPPORTS, _NUMBERS = 2**22, 2**23
 
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in [
-            ("network", pa.string()),
-            ("neurons", pa.int64()),
-            ("radius", pa.float64()),
-            ("mean", pa.float64()),
-            ("bias", pa.float64()),
-            ("edges", pa.float64()),
-            ("part", pa.int64()),
-            ("inhibition", pa.float64()),
-            ("low", pa.float64()),
-            ("high", pa.float64()),
-            ("tolerance", pa.float64()),
-            ("t_max", pa.float64()),
-            ("realisation", pa.int64()),
-            ("steady", pa.int64()),
-            ("stable", pa.int64()),
-            ("degenerate", pa.int64()),
-            ("dead", pa.int64()),
-            ("found", pa.int64()),
-            ("astray", pa.int64()),
-            ("starts", pa.int64()),
-            ("settled", pa.int64()),
-            ("dead_settled", pa.int64()),
-            ("unsettled", pa.int64()),
-            ("diverged", pa.int64()),
-        ]
-    ]
+MEASURED: dict[str, Kind] = dict.fromkeys(
+    (
+        *("realisation", "steady", "stable", "degenerate", "dead", "found", "astray"),
+        *("starts", "settled", "dead_settled", "unsettled", "diverged"),
+    ),
+    int,
 )
-
-PARAMETERS = [*SCHEMA.names[: SCHEMA.names.index("realisation")], "starts"]
 
 
 def problems(task: Task) -> list[tuple[str, str]]:
@@ -113,8 +96,8 @@ def networks(task: Task, realisations: Sequence[int], seed: int) -> tuple[np.nda
 def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
     """Compute one row per network: its steady states by enumeration, and the ends of random starts.
 
-    A steady state of a ReLU network is told by its support, the alive neurons, so an end is a memory where its support
-    is that of a stable state.
+    A steady state of a ReLU network is identified by its support, the alive neurons, so an end is a memory where its
+    support is that of a stable state.
     """
     W, b = networks(task, realisations, seed)
     count, neurons = b.shape
@@ -123,19 +106,14 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     y = np.array([box.draw(task["starts"], neurons, seed=seed, realisation=r) for r in realisations])
     ends = settle(Memory(W, b, "relu"), y, tolerance=task["tolerance"], t_max=task["t_max"])
     bits = 1 << np.arange(neurons)
-    found, astray, dead = np.zeros((3, count), np.int64)
+    found, elsewhere, dead = np.zeros((3, count), np.int64)
     for k, states in enumerate(exact):
         alive = states.y[states.stable] > 0
         memories, dead[k] = alive @ bits, (~alive).sum()
         reached = (ends.state[k, ends.settled[k]] > 0) @ bits
         known = np.isin(reached, memories)
-        found[k], astray[k] = len(np.unique(reached[known])), (~known).sum()
+        found[k], elsewhere[k] = len(np.unique(reached[known])), (~known).sum()
     columns: dict[str, np.ndarray | list[Any]] = {
-        name: [task[name]] * count for name in ("network", "neurons", "low", "high", "tolerance", "t_max")
-    }
-    # What a network is not made of is 0, which groups and compares as NaN does not.
-    columns |= {name: [task[name] or 0] * count for names in _MADE_OF.values() for name in names}
-    columns |= {
         "realisation": np.array(realisations),
         "steady": np.array([len(states.y) for states in exact]),
         "stable": np.array([states.stable.sum() for states in exact]),
@@ -143,7 +121,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
         "dead": dead,
         "dead_settled": ((ends.state <= 0).sum(axis=2) * ends.settled).sum(axis=1),
         "found": found,
-        "astray": astray,
+        "astray": elsewhere,
         "starts": np.full(count, task["starts"]),
     }
     return columns | {kind: (ends.kind == kind).sum(axis=1) for kind in ("settled", "unsettled", "diverged")}
@@ -158,10 +136,9 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     `dead_settled_share` are the dead share of the neurons in the stable states, each counted once, and in the ends of
     starts, NaN where there are none.
     """
-    columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
-    for key, group in frame.groupby(columns, sort=False):
-        row: dict[str, Any] = dict(zip(columns, key, strict=True)) | {"realisations": len(group)}
+    for task, group in tasks_of(frame, (*EXPERIMENT.parameters, "starts")):
+        row = task | {"realisations": len(group)}
         for name in ("steady", "stable", "found"):
             row[name] = group[name].mean()
             row[f"{name}_low"], row[f"{name}_high"] = t_interval(group[name])
@@ -188,9 +165,8 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw the number of memories over what is swept, and below it how many networks have none, one or several."""
     from fasthop.plots.memories import numbers
 
-    x = next((name for name in ("radius", "edges", "neurons", "starts") if summary[name].nunique() > 1), "neurons")
-    by = [name for name in PARAMETERS if name != x and summary[name].nunique() > 1]
-    numbers(summary, path, x=x, by=by)
+    x = next(iter(varying(summary, ("radius", "edges", "neurons", "starts"))), "neurons")
+    numbers(summary, path, x=x, by=varying(summary, (*EXPERIMENT.parameters, "starts"), but=(x,)))
 
 
-EXPERIMENT = Experiment("memories", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)
+EXPERIMENT = Experiment("memories", FIELDS, MEASURED, problems, per_chunk, rows, summarise, plot)

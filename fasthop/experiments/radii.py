@@ -8,11 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from fasthop.dynamics.ensemble import KINDS, METHODS, settle
-from fasthop.experiments import stored
-from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.dynamics.ensemble import settle
+from fasthop.experiments import fields, stored
+from fasthop.experiments.experiment import (
+    REQUIRED,
+    Experiment,
+    Field,
+    Kind,
+    Task,
+    realisations_field,
+    tasks_of,
+    varying,
+)
 from fasthop.experiments.recall import classify
 from fasthop.geometry.rays import MOST_RAYS, Rays, aimed, bounds, crossings, random_directions
 from fasthop.geometry.saddles import boundary_saddles
@@ -31,39 +39,30 @@ FIELDS = (
     Field("rays", "bound", "bound", float, 6.0, False, least=1e-6, doc="how far rays are followed, in units of √N"),
     Field("rays", "shells", "shells", int, 12, False, least=1, most=100, doc="places along a ray asked first"),
     Field("rays", "precision", "precision", float, 1e-3, False, least=1e-9, most=0.5, doc="width of the brackets"),
-    Field("run", "criterion", "criterion", float, 0.9, False, least=0, most=1, doc="least overlap of a pattern"),
-    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="weight matrices per task"),
-    Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
-    Field("run", "tolerance", "tolerance", float, 1e-9, False, least=1e-13, most=1e-7, doc="residual when settled"),
-    Field("run", "t_max", "t_max", float, 1e4, False, least=1e-6, doc="time after which a point is unsettled"),
+    fields.criterion("of a pattern"),
+    realisations_field("weight matrices per task"),
+    fields.METHOD,
+    fields.tolerance(1e-9, least=1e-13, most=1e-7),
+    fields.t_max(1e4, "point"),
 )
 
-_NAMED = tuple(field for field in FIELDS if field.column != "realisations")
+#: What the table says of a ray, and where there is none.
+_NOTHING = {
+    "pattern": -1,
+    "direction": "none",
+    "target": -1,
+    "distance": np.nan,
+    "lower": np.nan,
+    "upper": np.nan,
+    "censored": False,
+    "overlap": np.nan,
+    "outside": "",
+    "neighbour": -1,
+    "verified": False,
+    "dt": np.nan,
+}
 
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in [
-            *stored.columns_of(_NAMED),
-            ("realisation", pa.int64()),
-            ("kept", pa.int64()),
-            ("pattern", pa.int64()),
-            ("direction", pa.string()),
-            ("target", pa.int64()),
-            ("distance", pa.float64()),
-            ("lower", pa.float64()),
-            ("upper", pa.float64()),
-            ("censored", pa.bool_()),
-            ("overlap", pa.float64()),
-            ("outside", pa.string()),
-            ("neighbour", pa.int64()),
-            ("verified", pa.bool_()),
-            ("dt", pa.float64()),
-        ]
-    ]
-)
-
-PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
+MEASURED: dict[str, Kind] = {"realisation": int, "kept": int} | {name: type(_NOTHING[name]) for name in _NOTHING}
 
 #: Quantiles of the radius in a summary.
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
@@ -116,7 +115,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
     centres = ends.state[home, pattern]
     cast = _cast(task, kept, home, pattern, centres, realisations, seed, options)
     memories = np.array(cast.memory, np.int64)
-    columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
+    columns: dict[str, Any] = {name: [] for name in _NOTHING}
     if memories.size:
         direction, distance = np.array(cast.direction), np.array(cast.distance)
         reach = task["bound"] * np.sqrt(kept.patterns.shape[2])
@@ -129,17 +128,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
         )
         how = (task["shells"], task["precision"], options, kept.start_at)
         found = crossings(kept.memory, centres, home, rays, *how)
-        words = np.array([*KINDS, ""])
-        measured = {
-            "lower": found.lower,
-            "upper": found.upper,
-            "censored": np.isinf(found.upper),
-            "overlap": found.overlap,
-            "outside": words[found.outside],
-            "neighbour": np.where(found.neighbour < 0, -1, pattern[found.neighbour]),
-            "verified": found.verified,
-            "dt": found.dt,
-        }
+        measured = found.columns() | {"neighbour": np.where(found.neighbour < 0, -1, pattern[found.neighbour])}
         columns |= {name: np.full(len(there), _NOTHING[name], values.dtype) for name, values in measured.items()}
         for name, values in measured.items():
             columns[name][there] = values
@@ -149,7 +138,7 @@ def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.nda
             "target": cast.target,
             "distance": distance,
         }
-    return _with_parameters(task, realisations, memories, np.bincount(home, minlength=len(realisations)), columns)
+    return _in_order(realisations, memories, np.bincount(home, minlength=len(realisations)), columns)
 
 
 def _cast(
@@ -192,32 +181,14 @@ def _cast(
     return cast
 
 
-_NOTHING = {
-    "pattern": -1,
-    "direction": "none",
-    "target": -1,
-    "distance": np.nan,
-    "lower": np.nan,
-    "upper": np.nan,
-    "censored": False,
-    "overlap": np.nan,
-    "outside": "",
-    "neighbour": -1,
-    "verified": False,
-    "dt": np.nan,
-}
-
-
-def _with_parameters(
-    task: Task, realisations: Sequence[int], memories: np.ndarray, kept: np.ndarray, columns: dict[str, Any]
+def _in_order(
+    realisations: Sequence[int], memories: np.ndarray, kept: np.ndarray, columns: dict[str, Any]
 ) -> dict[str, Any]:
     """Return all columns in the order of the realisations, with a row for each that has no ray."""
     without = np.setdiff1d(np.arange(len(realisations)), memories)
     index = np.concatenate([memories, without]).astype(np.int64)
     order = np.argsort(index, kind="stable")
-    values = stored.values_of(task, _NAMED)
-    out: dict[str, Any] = {name: [value] * len(index) for name, value in values.items()}
-    out |= {"realisation": np.array(realisations)[index[order]], "kept": kept[index[order]]}
+    out: dict[str, Any] = {"realisation": np.array(realisations)[index[order]], "kept": kept[index[order]]}
     for name, value in _NOTHING.items():
         column = [*columns[name], *[value] * len(without)]
         out[name] = [column[i] for i in order]
@@ -237,12 +208,11 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     Reports 10:11783, 2020. `overlap` is the median at the crossings of rays that leave. All are NaN where no saddle was
     found; two of the rays at saddles may be one.
     """
-    columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
-    for key, task in frame.groupby(columns, sort=False):
-        alone = task.drop_duplicates("realisation")
-        for direction, sought in task[task["direction"] != "none"].groupby("direction", sort=False):
-            row = dict(zip(columns, key, strict=True)) | {"direction": direction, "realisations": len(alone)}
+    for task, group in tasks_of(frame, EXPERIMENT.parameters):
+        alone = group.drop_duplicates("realisation")
+        for direction, sought in group[group["direction"] != "none"].groupby("direction", sort=False):
+            row = task | {"direction": direction, "realisations": len(alone)}
             row |= {"kept": alone["kept"].mean(), "sought": len(sought)}
             summaries.append(row | _pool(sought[sought["distance"].notna()]))
     return pd.DataFrame(summaries)
@@ -300,7 +270,7 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     """Draw quantiles of the radii of each task and direction."""
     from fasthop.plots.geometry import radii
 
-    radii(summary, path, by=[name for name in PARAMETERS if name != "load" and summary[name].nunique() > 1])
+    radii(summary, path, by=varying(summary, EXPERIMENT.parameters, but=("load",)))
 
 
-EXPERIMENT = Experiment("radii", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)
+EXPERIMENT = Experiment("radii", FIELDS, MEASURED, problems, per_chunk, rows, summarise, plot)

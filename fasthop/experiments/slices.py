@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fasthop.dynamics.ensemble import METHODS
-from fasthop.experiments import stored
+from fasthop.experiments import fields, stored
 from fasthop.experiments.ends import name_ends
-from fasthop.experiments.experiment import REQUIRED, Experiment, Field, Task
+from fasthop.experiments.experiment import Experiment, Field, Kind, Task, realisations_field, tasks_of, varying
 from fasthop.geometry.entropy import basin_entropy, uncertainty_exponent
 from fasthop.geometry.rays import random_directions
 from fasthop.geometry.slices import axes, label_plane
@@ -38,40 +37,27 @@ FIELDS = (
     Field("plane", "resolution", "resolution", int, 200, False, least=_LEAST, most=2000, doc="points along a side"),
     Field("plane", "box", "box", int, 5, False, least=2, most=_LEAST, doc="points along a box of the entropy"),
     Field("plane", "check", "check", int, 400, False, least=0, doc="points beside a boundary to follow again, at most"),
-    Field("run", "criterion", "criterion", float, 0.9, False, least=0, most=1, doc="least overlap of a pattern"),
-    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1, doc="weight matrices per task"),
-    Field("run", "method", "method", str, "rk4", False, choices=tuple(METHODS), doc="stepper"),
-    Field("run", "tolerance", "tolerance", float, 1e-9, False, least=1e-13, most=1e-7, doc="residual when settled"),
-    Field("run", "t_max", "t_max", float, 1e4, False, least=1e-6, doc="time after which a point is unsettled"),
+    fields.criterion("of a pattern"),
+    realisations_field("weight matrices per task"),
+    fields.METHOD,
+    fields.tolerance(1e-9, least=1e-13, most=1e-7),
+    fields.t_max(1e4, "point"),
 )
-
-_NAMED = tuple(field for field in FIELDS if field.column != "realisations")
 
 #: Shares of the plane that are columns.
 SHARES = ("pattern", "inverse", "mixture", "collapsed", "other")
 
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in [
-            *stored.columns_of(_NAMED),
-            ("realisation", pa.int64()),
-            ("ends", pa.int64()),
-            *[(name, pa.float64()) for name in SHARES],
-            ("entropy", pa.float64()),
-            ("boundary_entropy", pa.float64()),
-            ("boundary_boxes", pa.float64()),
-            ("fractal", pa.bool_()),
-            ("exponent", pa.float64()),
-            ("exponent_error", pa.float64()),
-            ("checked", pa.int64()),
-            ("changed", pa.int64()),
-            ("labels", pa.list_(pa.field("item", pa.int32(), nullable=False))),
-        ]
-    ]
-)
-
-PARAMETERS = SCHEMA.names[: SCHEMA.names.index("realisation")]
+MEASURED: dict[str, Kind] = {
+    "realisation": int,
+    "ends": int,
+    **dict.fromkeys((*SHARES, "entropy", "boundary_entropy", "boundary_boxes"), float),
+    "fractal": bool,
+    "exponent": float,
+    "exponent_error": float,
+    "checked": int,
+    "changed": int,
+    "labels": pa.list_(pa.field("item", pa.int32(), nullable=False)),
+}
 
 
 def problems(task: Task) -> list[tuple[str, str]]:
@@ -91,11 +77,10 @@ def per_chunk(task: Task) -> int:
 
 def rows(task: Task, realisations: Sequence[int], seed: int) -> dict[str, np.ndarray | list[Any]]:
     """Compute one row per realisation, the image among its columns."""
-    values = stored.values_of(task, _NAMED)
-    columns: dict[str, Any] = {name: [] for name in SCHEMA.names}
+    columns: dict[str, Any] = {name: [] for name in MEASURED}
     for realisation in realisations:
         kept = stored.store(task, [realisation], seed)
-        for name, value in (values | {"realisation": realisation} | _look(task, kept, realisation, seed)).items():
+        for name, value in ({"realisation": realisation} | _look(task, kept, realisation, seed)).items():
             columns[name].append(value)
     return columns
 
@@ -158,10 +143,9 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     again, all beside a boundary, that a quarter of the step moves into another basin, with its interval over
     realisations; `labels` the image of the first realisation.
     """
-    columns = ["task_id", *PARAMETERS] if "task_id" in frame else PARAMETERS
     summaries = []
-    for key, group in frame.groupby(columns, sort=False):
-        row = dict(zip(columns, key, strict=True)) | {"realisations": len(group), "ends": group["ends"].mean()}
+    for task, group in tasks_of(frame, EXPERIMENT.parameters):
+        row = task | {"realisations": len(group), "ends": group["ends"].mean()}
         for name in SHARES:
             row[name] = group[name].mean()
             row[f"{name}_low"], row[f"{name}_high"] = over_realisations(group[name])
@@ -183,7 +167,7 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     from fasthop.plots.figures import describe
     from fasthop.plots.slices import pictures
 
-    by = [name for name in PARAMETERS if name != "load" and summary[name].nunique() > 1]
+    by = varying(summary, EXPERIMENT.parameters, but=("load",))
     told = ["rule", "neurons", "patterns", "beta", "plane"]
     panels, names = [], []
     shown = summary.head(6).to_dict("records")
@@ -200,4 +184,4 @@ def plot(summary: pd.DataFrame, path: Path) -> None:
     pictures(panels, places, places, path, names=names)
 
 
-EXPERIMENT = Experiment("slices", FIELDS, SCHEMA, problems, per_chunk, rows, summarise, plot)
+EXPERIMENT = Experiment("slices", FIELDS, MEASURED, problems, per_chunk, rows, summarise, plot)

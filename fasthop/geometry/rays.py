@@ -25,7 +25,7 @@ FINER = 0.5
 #: their width, a quarter none.
 CHECK = 0.25
 
-#: A bracket that is not confirmed is made anew with half the step, so many rounds at most. Of the random rays of a Hebb
+#: A bracket that is not confirmed is made again with half the step, at most so often. Of the random rays of a Hebb
 #: memory (N = 200, 10 patterns) half need a second one, a seventh a third, and none a fourth.
 ROUNDS = 4
 
@@ -37,6 +37,10 @@ _TURN = 2**22
 
 #: Ends that say that a start is in another basin; one that is out of time says nothing.
 _DECIDED = [code for code, kind in enumerate(KINDS) if kind != "unsettled"]
+
+
+#: How the point beyond a crossing ends, in words; the last one where there is no crossing.
+WORDS = np.array([*KINDS, ""])
 
 
 class Rays(NamedTuple):
@@ -87,6 +91,12 @@ class Crossings(NamedTuple):
     neighbour: np.ndarray
     verified: np.ndarray
     dt: np.ndarray
+
+    def columns(self) -> dict[str, Any]:
+        """Return what a table says of them."""
+        censored, outside = np.isinf(self.upper), WORDS[self.outside]
+        found = {"lower": self.lower, "upper": self.upper, "censored": censored, "overlap": self.overlap}
+        return found | {"outside": outside, "neighbour": self.neighbour, "verified": self.verified, "dt": self.dt}
 
 
 def radii(
@@ -139,7 +149,7 @@ def radii(
         bracket the radius (`upper` is infinite where `censored`); `overlap`, (1/N) sign(y)·sign(y*) at `lower`;
         `outside`, the kind of end at `upper` (empty where censored) and `neighbour`, the attractor there, −1 where it
         is none of those given; `verified`, whether a quarter of the step and a tenth of the tolerance find both ends of
-        the bracket as they were (where they did not, the bracket was made anew with half the step, up to three times);
+        the bracket as they were (where they did not, the bracket was made again with half the step, up to three times);
         `dt`, the step.
 
     Raises
@@ -187,17 +197,8 @@ def radii(
         bound=bounds(np.array(columns["direction"]), distance, reach, width),
     )
     found = crossings(memory, centres, np.zeros(len(centres), np.int64), cast, steps, width, options)
-    words = np.array([*KINDS, ""])
-    measured = {
-        "lower": found.lower,
-        "upper": found.upper,
-        "censored": np.isinf(found.upper),
-        "overlap": found.overlap,
-        "outside": pd.Categorical(words[found.outside], pd.Index(words)),
-        "neighbour": found.neighbour,
-        "verified": found.verified,
-        "dt": found.dt,
-    }
+    measured = found.columns()
+    measured["outside"] = pd.Categorical(measured["outside"], pd.Index(WORDS))
     return pd.DataFrame(columns | measured)
 
 

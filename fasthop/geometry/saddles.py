@@ -13,6 +13,7 @@ from fasthop.dynamics.ensemble import settle_unequal, simulate
 from fasthop.dynamics.evaluate import relative, residuals
 from fasthop.geometry.rays import refuse_no_attractors, steady_centres, with_step
 from fasthop.model.memory import Memory
+from fasthop.model.norms import generic_direction
 from fasthop.model.scope import refuse
 from fasthop.results import Result, how_many, per_state
 from fasthop.states.attractors import are_at
@@ -71,7 +72,7 @@ def boundary_saddles(memory: Memory, attractor: Any, targets: Any, **options: An
     The first bracket of the boundary lies on the segment from the attractor to a place beside a target, off the planes
     of symmetric memories, where there are states with more unstable directions. Its two ends are followed while they
     stay together, which is along the boundary; where the flow was slowest Newton's method begins. If it finds no saddle
-    of the boundary, the bracket is made anew where its ends parted.
+    of the boundary, the bracket is made again where its ends have separated.
 
     A saddle is what is steady, has exactly one unstable direction, and lets a trajectory along it fall into the basin.
     In a generic gradient-like system almost every point of the boundary flows to one. Where the boundary flow rests on
@@ -132,10 +133,9 @@ def boundary_saddles(memory: Memory, attractor: Any, targets: Any, **options: An
 
 
 def _beside(home: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return places near the targets that no symmetry has: moved by multiples of an irrational number."""
-    generic = np.modf((np.arange(len(home)) + 1) * 0.6180339887498949)[0] - 0.5
+    """Return places near the targets that no symmetry has."""
     apart = np.abs(targets - home).max(axis=1, keepdims=True)
-    return np.asarray(targets + _BEND * apart * generic)
+    return np.asarray(targets + _BEND * apart * generic_direction(len(home)))
 
 
 def _inside(memory: Memory, home: np.ndarray, points: np.ndarray, how: dict[str, Any]) -> np.ndarray:
@@ -191,7 +191,7 @@ def _bounds(memory: Memory, home: np.ndarray, states: np.ndarray, apart: np.ndar
     rates = np.nan_to_num(verdict.spectrum.real, nan=-np.inf)
     zero = _ZERO * np.maximum(1, np.abs(verdict.largest))[:, None]
     one = (verdict.verdict == "unstable") & ((rates > -zero).sum(axis=1) == 1)
-    # Ends that have parted lie along the unstable direction.
+    # Ends that have separated lie along the unstable direction.
     length = np.maximum(np.abs(apart).max(axis=1), np.finfo(float).tiny)
     away = (_AWAY * np.maximum(1, np.abs(states).max(axis=1)) / length)[:, None] * apart
     falls = [_inside(memory, home, states + side * away, how) for side in (-1, 1)]

@@ -191,10 +191,10 @@ def _first_constant(kind: Activation, varied: Any, constant: Any, value: Any) ->
             low, high = (low, middle) if kind.g(np.array([middle]))[0] == value else (middle, high)
         # Rounding may take g off its value again a little further on.
         probes = high + np.sign(constant) * np.linspace(0, abs(high) + 1, _PROBES, dtype=high.dtype)
-        astray = np.flatnonzero(kind.g(probes) != value)
-        if not astray.size:
+        others = np.flatnonzero(kind.g(probes) != value)
+        if not others.size:
             return float(high)
-        varied = probes[astray[-1]]
+        varied = probes[others[-1]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,14 @@ from fasthop.runtime import one_blas_thread
 _STEPS = 24
 
 
+def generic_direction(neurons: int) -> np.ndarray:
+    """Return a direction, always the same, that nothing with a structure is blind to: multiples of the golden ratio.
+
+    An irrational rotation fills (−½, ½), so that no symmetry, sum or part of the neurons has it.
+    """
+    return np.asarray(np.modf((np.arange(neurons) + 1) * 0.6180339887498949)[0] - 0.5)
+
+
 def smallest_eigenvalue(weights: Weights, *, sign: float = 1.0) -> np.ndarray:
     """Return an estimate from below of the smallest eigenvalue of sign · W for symmetric weights.
 
@@ -91,8 +99,7 @@ def _lanczos(weights: Weights | Squared | Framed, sign: float) -> np.ndarray:
     count, n = len(weights.stored), weights.neurons
     steps = min(_STEPS, n)
     basis = np.zeros((count, steps + 1, n))
-    # Any fixed start will do that no structured W is orthogonal to; an irrational rotation fills the directions.
-    start = np.modf((np.arange(n) + 1) * 0.6180339887498949)[0] - 0.5
+    start = generic_direction(n)
     basis[:, 0] = start / np.linalg.norm(start)
     tridiagonal = np.zeros((count, steps, steps))
     beta, scale = np.zeros(count), np.zeros(count)

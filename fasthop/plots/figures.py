@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _DASHES: tuple[Any, ...] = ("--", "-.", (0, (6, 2, 1, 2, 1, 2)))
 #: Entries of a legend at most.
 _NAMED = 12
 
-#: From which ratio of the largest to the smallest on an axis is logarithmic.
+#: Beyond which ratio of the largest number to the smallest an axis is logarithmic.
 WIDE = 20
 
 _SHORT = {"neurons": "N", "beta": "β", "flip": "flips", "rule": "", "pattern_kind": "", "activation": "", "method": ""}
@@ -51,55 +52,50 @@ def lines(
     spread to draw; the table has the conservative bound. A positive `x` that spans more than WIDE stands on a
     logarithmic axis.
     """
-    figure = Figure(figsize=(7.6, 4.2 if below is None else 6.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1 if below is None else 2, sharex=True, squeeze=False)[:, 0]
-    groups = grouped(summary, by)
-    shown = [y] if below is None else [y, below[0]]
-    for axes, name in zip(panels, shown, strict=True):
-        for index, (label, group) in enumerate(groups):
-            _line(axes, group.sort_values(x), x, name, label, index, len(groups))
-        axes.grid(alpha=0.25, linewidth=0.6)
-    top = panels[0]
-    if beside is not None:
-        for index, (_, group) in enumerate(groups):
-            ordered = group.sort_values(x)
-            top.plot(ordered[x], ordered[beside[0]], ":", linewidth=1, color=COLOURS[index % len(COLOURS)])
-    for index, (label, place) in enumerate(marks.items()):
-        top.axvline(place, color="0.35", linewidth=1, linestyle=_DASHES[index % len(_DASHES)], label=label)
-    top.set(ylabel=y_label, ylim=(-0.03, 1.03))
-    if below is not None:
-        panels[1].set(ylabel=below[1], ylim=(0, None))
-    panels[-1].set_xlabel(x_label)
-    if summary[x].min() > 0 and summary[x].max() > WIDE * summary[x].min():
-        panels[-1].set_xscale("log")
-        panels[-1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        panels[-1].xaxis.set_major_formatter("{x:g}")
-        panels[-1].xaxis.set_minor_formatter(NullFormatter())
-    dotted = "" if beside is None else f"; dotted: {beside[1]}"
-    top.set_title(f"{title}\nbands: 95 % intervals over realisations{dotted}", fontsize="medium")
-    if marks or any(label for label, _ in groups):
-        handles, labels = top.get_legend_handles_labels()
-        hidden = len(labels) - _NAMED
-        figure.legend(
-            handles[:_NAMED],
-            labels[:_NAMED],
-            frameon=False,
-            fontsize="small",
-            title=f"… and {hidden} more" if hidden > 0 else None,
-            title_fontsize="small",
-            loc="outside right upper",
-        )
-    save(figure, path)
+    with picture(path, 7.6, 4.2 if below is None else 6.4) as figure:
+        panels = figure.subplots(1 if below is None else 2, sharex=True, squeeze=False)[:, 0]
+        groups = grouped(summary, by)
+        shown = [y] if below is None else [y, below[0]]
+        for axes, name in zip(panels, shown, strict=True):
+            for index, (label, group) in enumerate(groups):
+                _line(axes, group.sort_values(x), x, name, label, index, len(groups))
+            grid(axes)
+        top = panels[0]
+        if beside is not None:
+            for index, (_, group) in enumerate(groups):
+                ordered = group.sort_values(x)
+                top.plot(ordered[x], ordered[beside[0]], ":", linewidth=1, color=colour_of(index))
+        for index, (label, place) in enumerate(marks.items()):
+            top.axvline(place, color="0.35", linewidth=1, linestyle=_DASHES[index % len(_DASHES)], label=label)
+        top.set(ylabel=y_label, ylim=(-0.03, 1.03))
+        if below is not None:
+            panels[1].set(ylabel=below[1], ylim=(0, None))
+        panels[-1].set_xlabel(x_label)
+        if is_wide(summary[x]):
+            panels[-1].set_xscale("log")
+            panels[-1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panels[-1].xaxis.set_major_formatter("{x:g}")
+            panels[-1].xaxis.set_minor_formatter(NullFormatter())
+        dotted = "" if beside is None else f"; dotted: {beside[1]}"
+        top.set_title(f"{title}\nbands: 95 % intervals over realisations{dotted}", fontsize="medium")
+        if marks or any(label for label, _ in groups):
+            handles, labels = top.get_legend_handles_labels()
+            hidden = len(labels) - _NAMED
+            figure.legend(
+                handles[:_NAMED],
+                labels[:_NAMED],
+                frameon=False,
+                fontsize="small",
+                title=f"… and {hidden} more" if hidden > 0 else None,
+                title_fontsize="small",
+                loc="outside right upper",
+            )
 
 
 def _line(axes: Any, group: pd.DataFrame, x: str, y: str, label: str, index: int, count: int) -> None:
-    colour = COLOURS[index % len(COLOURS)]
+    colour = colour_of(index)
     marker = MARKERS[index // len(COLOURS) % len(MARKERS)] if count > len(COLOURS) else MARKERS[index]
-    low, high = group[f"{y}_low"], group[f"{y}_high"]
-    spread = (group[y] > 0) & (group[y] != 1)
-    low, high = (end.where(spread, group[y]) for end in (low, high))
-    axes.fill_between(group[x], low, high, color=colour, alpha=0.2, linewidth=0)
+    band(axes, group, x, y, colour, alpha=0.2)
     axes.plot(group[x], group[y], marker=marker, markersize=4, linewidth=1.3, color=colour, label=label)
 
 
@@ -107,36 +103,35 @@ def bars(summary: pd.DataFrame, path: Path, *, by: Sequence[str], title: str, mo
     """Draw the share of each attractor with its interval, the `most` largest for each combination of `by`."""
     groups = grouped(summary, by)
     shown = [(label, group.head(most), len(group) - most) for label, group in groups]
-    figure, axes = figure_of(6.4, 1.3 + 0.32 * sum(len(group) + 1 for _, group, _ in shown))
-    at, ticks, names = 0.0, [], []
-    for index, (label, group, hidden) in enumerate(shown):
-        places = at + np.arange(len(group))
-        spread = np.clip([group["share"] - group["share_low"], group["share_high"] - group["share"]], 0, None)
-        axes.barh(
-            places,
-            group["share"],
-            xerr=spread,
-            color=COLOURS[index % len(COLOURS)],
-            alpha=0.75,
-            label=label,
-            error_kw={"linewidth": 1, "capsize": 2},
+    with picture(path, 6.4, 1.3 + 0.32 * sum(len(group) + 1 for _, group, _ in shown)) as figure:
+        axes = figure.add_subplot()
+        at, ticks, names = 0.0, [], []
+        for index, (label, group, hidden) in enumerate(shown):
+            places = at + np.arange(len(group))
+            axes.barh(
+                places,
+                group["share"],
+                xerr=whiskers(group, "share"),
+                color=colour_of(index),
+                alpha=0.75,
+                label=label,
+                error_kw={"linewidth": 1, "capsize": 2},
+            )
+            ticks += places.tolist()
+            names += [_state(row) for row in group.to_dict("records")]
+            if hidden > 0:
+                ticks.append(places[-1] + 1)
+                names.append(f"… {hidden} more")
+            at = places[-1] + 2 + (hidden > 0)
+        axes.set_yticks(ticks, names, fontsize="small")
+        axes.invert_yaxis()
+        axes.set(
+            xlabel="share of starts",
+            xlim=(0, 1),
         )
-        ticks += places.tolist()
-        names += [_state(row) for row in group.to_dict("records")]
-        if hidden > 0:
-            ticks.append(places[-1] + 1)
-            names.append(f"… {hidden} more")
-        at = places[-1] + 2 + (hidden > 0)
-    axes.set_yticks(ticks, names, fontsize="small")
-    axes.invert_yaxis()
-    axes.set(
-        xlabel="share of starts",
-        xlim=(0, 1),
-    )
-    axes.set_title(f"{title}; 95 % Wilson intervals", fontsize="medium")
-    if any(label for label, _ in groups):
-        axes.legend(frameon=False, fontsize="small")
-    save(figure, path)
+        axes.set_title(f"{title}; 95 % Wilson intervals", fontsize="medium")
+        if any(label for label, _ in groups):
+            axes.legend(frameon=False, fontsize="small")
 
 
 def _state(row: Mapping[Any, Any]) -> str:
@@ -170,14 +165,44 @@ def _word(name: str, value: Any) -> str:
     return f"{label} = {text}" if label else text
 
 
-def figure_of(width: float, height: float) -> tuple[Figure, Any]:
-    """Return a figure of this size in inches, and its axes."""
+def colour_of(index: int) -> str:
+    """Return the colour of the group of this number; after the last the first comes again."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def marker_of(index: int) -> str:
+    """Return the marker of the group of this number."""
+    return MARKERS[index % len(MARKERS)]
+
+
+def is_wide(values: pd.Series) -> bool:
+    """Say whether numbers want a logarithmic axis."""
+    return bool(values.min() > 0 and values.max() > WIDE * values.min())
+
+
+def band(axes: Any, group: pd.DataFrame, x: str, y: str, colour: str, alpha: float) -> None:
+    """Fill between the ends of the interval of column `y`; where all agree that it is 0 or 1 there is no spread."""
+    spread = (group[y] > 0) & (group[y] != 1)
+    low, high = (group[f"{y}_{end}"].where(spread, group[y]) for end in ("low", "high"))
+    axes.fill_between(group[x], low, high, color=colour, alpha=alpha, linewidth=0)
+
+
+def whiskers(of: Any, name: str) -> np.ndarray:
+    """Return how far the interval of a column of a frame, or of one row, reaches to both sides; shape (2, rows)."""
+    reach = np.clip([of[name] - of[f"{name}_low"], of[f"{name}_high"] - of[name]], 0, None)
+    return np.asarray(reach).reshape(2, -1)
+
+
+def grid(axes: Any) -> None:
+    """Draw the lines behind a panel."""
+    axes.grid(alpha=0.25, linewidth=0.6)
+
+
+@contextlib.contextmanager
+def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Give a figure of this size in inches to draw on, and write it as PNG, the same bytes each time."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, the same bytes each time."""
+    yield figure
     with matplotlib.rc_context({"svg.hashsalt": "fasthop"}):
         figure.savefig(path, format="png", dpi=150, metadata={"Software": None})

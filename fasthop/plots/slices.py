@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from fasthop.dynamics.ensemble import KINDS
-from fasthop.plots.figures import COLOURS, save
+from fasthop.plots import figures
 
 #: Colours of basins: those of the lines, and darker ones of Paul Tol's muted palette.
-_PALETTE = (*COLOURS[:6], "#F0E442", "#332288", "#882255", "#117733", "#999933", "#661100")
+_PALETTE = (*figures.COLOURS[:6], "#F0E442", "#332288", "#882255", "#117733", "#999933", "#661100")
 
 #: What has no colour of its own, and what does not settle.
 _OTHER, _LOST = "0.75", "0.15"
@@ -40,13 +38,11 @@ def pictures(
     """Draw several slices over the same a and b, each with its title and legend, two in a row."""
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(7.2 * columns, 4.6 * lines), layout="constrained")
-    FigureCanvasAgg(figure)
-    for number, (labels, title) in enumerate(panels):
-        axes = figure.add_subplot(lines, columns, number + 1)
-        _panel(axes, labels, a, b, names[number])
-        axes.set_title(title, fontsize="medium")
-    save(figure, path)
+    with figures.picture(path, 7.2 * columns, 4.6 * lines) as figure:
+        for number, (labels, title) in enumerate(panels):
+            axes = figure.add_subplot(lines, columns, number + 1)
+            _panel(axes, labels, a, b, names[number])
+            axes.set_title(title, fontsize="medium")
 
 
 def _panel(axes: Any, labels: np.ndarray, a: np.ndarray, b: np.ndarray, names: Mapping[int, str]) -> None:

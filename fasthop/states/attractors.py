@@ -9,6 +9,7 @@ import numpy as np
 
 from fasthop.dynamics.evaluate import activate, arguments
 from fasthop.model.memory import Memory
+from fasthop.model.norms import generic_direction
 from fasthop.states.newton import polish
 
 #: Two steady states are one where every g_i differs by at most this, relative to max(1, |g_i|). Steady states are known
@@ -180,10 +181,9 @@ def _bundles(points: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
     """
     if not chosen.size:
         return []
-    # Any fixed direction without structure; an irrational rotation gives one. A neuron that is large anywhere counts
-    # as much less, so that it does not hide the others.
+    # A neuron that is large anywhere counts as much less, so that it does not hide the others.
     size = np.max([np.abs(points[rows]).max(axis=0) for rows in _pieces(chosen)], axis=0)
-    direction = (np.modf((np.arange(points.shape[1]) + 1) * 0.6180339887498949)[0] - 0.5) / np.maximum(1.0, size)
+    direction = generic_direction(points.shape[1]) / np.maximum(1.0, size)
     places = np.concatenate([points[rows] @ direction for rows in _pieces(chosen)])
     # Twice the widest spread, because the projections are rounded.
     widest = 2 * MATCH * float((np.abs(direction) * np.maximum(1.0, size)).sum())

@@ -10,7 +10,7 @@ Let no I − W_σσ be singular, σ any set of neurons, and no steady state have
 1. Steady states are finitely many and nondegenerate, ∇²E2 = W⁻¹ − Λ being singular only where some I − W_σσ is. Those
    that are stable under (1) are the minima of E2.
 2. Where ∇E2 is small y is bounded: ∇E2(y) = ∇q(y) − W⁻¹ b with ∇q(z) = W⁻¹ z − relu(z) homogeneous of degree one, and
-   ∇q(z) = 0 would mean (I − W_σσ) z_σ = 0 with σ = {z > 0}, hence z = 0. So |∇q(z)| ≥ ε |z|, and E2 meets the condition
+   ∇q(z) = 0 would mean (I − W_σσ) z_σ = 0 with σ = {z > 0}, so z = 0. So |∇q(z)| ≥ ε |z|, and E2 meets the condition
    of Palais and Smale, be it bounded below or not.
 3. For a minimum m let c_m be the lowest energy above E2(m) of a steady state that is no minimum (∞ without one), and C
    the part of {E2 < c_m} connected to m. Then m is the only steady state in C, and E2 > E2(m) elsewhere in C. For let
@@ -149,7 +149,7 @@ class Certificate:
         Returns
         -------
         int64 array, shape (B,)
-            0 or −1: only the lowest minimum can be told like this.
+            0 or −1: only the lowest minimum can be found like this.
         """
         energies = self.energy_of(states)
         room = _MARGIN * np.maximum(1, np.abs(energies))

@@ -49,7 +49,7 @@ class DeadNeurons(Result):
 
     @property
     def ray(self) -> np.ndarray:
-        """Where V points for each dead neuron: −1 or 1, to where g is flat for ever; 0 for the others, int8.
+        """Where V points for each dead neuron: −1 or 1, to where g is flat forever; 0 for the others, int8.
 
         For ReLU it is −1: V = −e_i. It is 0, too, on the bounded flat part of the soft threshold, which is a box and
         not a cone.

@@ -32,6 +32,7 @@ from fasthop.dynamics.evaluate import (
 )
 from fasthop.dynamics.jacobians import batches, flow_jacobians, jacobians
 from fasthop.model.memory import Memory
+from fasthop.model.norms import generic_direction
 from fasthop.model.scope import refuse
 from fasthop.results import Result, counts, extent
 from fasthop.runtime import one_blas_thread
@@ -263,8 +264,7 @@ def _largest(matrix: np.ndarray, real: bool) -> float:
     """Return the largest real part of the eigenvalues of one large matrix."""
     if len(matrix) <= LARGE:
         return float((np.linalg.eigvalsh(matrix) if real else np.linalg.eigvals(matrix).real).max())
-    start = np.modf((np.arange(len(matrix)) + 1) * 0.6180339887498949)[0] - 0.5
-    options = {"k": 1, "v0": start, "maxiter": _RESTARTS, "return_eigenvectors": False}
+    options = {"k": 1, "v0": generic_direction(len(matrix)), "maxiter": _RESTARTS, "return_eigenvectors": False}
     try:
         if real:
             return float(sparse.eigsh(matrix, which="LA", **options)[0])

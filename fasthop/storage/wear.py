@@ -12,7 +12,7 @@ from fasthop_kernels.mathematics import random
 
 
 def dilute(W: Any, share: float, *, seed: int = 0, realisations: Sequence[int] | None = None) -> np.ndarray:
-    """Return W with random pairs of neurons parted: W_ij and W_ji are cut together, with probability `share`.
+    """Return W with random pairs of neurons disconnected: W_ij and W_ji are cut together, with probability `share`.
 
     What is left is divided by 1 − share, so that the signal of a stored pattern stays. A larger share cuts what a
     smaller one cuts, and more; a symmetric W stays symmetric (Sompolinsky, Phys. Rev. A 34:2571, 1986).

@@ -49,17 +49,13 @@ _REMEDY = "move it away and run again to compute its rows anew"
 
 
 def table_schema(experiment: Experiment) -> pa.Schema:
-    """Return the columns of the experiment's files: identity first, strings plain, nothing null."""
+    """Return the columns of the experiment's files: identity, parameters, what is measured; nothing is null."""
     return _with_identity(experiment.schema)
 
 
 @functools.cache  # asked for with every chunk
 def _with_identity(schema: pa.Schema) -> pa.Schema:
-    own = [
-        pa.field(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type, False)
-        for field in schema
-    ]
-    return pa.schema([*IDENTITY, *own])
+    return pa.schema([*IDENTITY, *schema])
 
 
 def make_table(
@@ -69,32 +65,35 @@ def make_table(
     columns: Mapping[str, np.ndarray | list[Any]],
     instruction_set: str,
 ) -> pa.Table:
-    """Turn what an experiment has returned on a machine with that instruction set into a table.
+    """Turn what an experiment has measured on a machine with that instruction set into a table.
 
     Raises
     ------
     TableError
-        Where columns or realisations lack, are too many, of unequal length or in another order, of another type, or
+        Where columns or realisations are missing, too many, of unequal length or in another order, of another type, or
         null.
     """
-    schema = table_schema(spec.experiment)
-    own = schema.names[len(IDENTITY) :]
+    experiment = spec.experiment
+    own = list(experiment.measured)
     wrong = sorted(set(own) ^ set(columns))
     if wrong:
-        raise TableError(f"{spec.experiment.name} must return the columns {own}; {wrong} lack or are too many.")
+        raise TableError(f"{experiment.name} must return the columns {own}; {wrong} are missing or too many.")
     found = np.asarray(columns["realisation"])
     if found[starts_of_runs(found)].tolist() != list(realisations):
         due = f"{list(realisations)}, each and in this order"
-        raise TableError(f"{spec.experiment.name} must return rows of the realisations {due}.")
-    count = len(found)
+        raise TableError(f"{experiment.name} must return rows of the realisations {due}.")
+    schema, count = table_schema(experiment), len(found)
     arrays = [pa.array([task.task_id] * count, pa.string()), *_alike(instruction_set, spec.seed, count)]
-    for name, kind in zip(own, schema.types[len(IDENTITY) :], strict=True):
+    for value in experiment.values(task.parameters).values():
+        arrays.append(pa.repeat(pa.scalar(value, schema.types[len(arrays)]), count))
+    for name in own:
+        kind = schema.types[len(arrays)]
         try:
             array = pa.array(columns[name], kind)
         except (pa.ArrowException, OverflowError, TypeError) as error:
-            raise TableError(f"{spec.experiment.name} must return {name} as {kind}: {error}") from None
+            raise TableError(f"{experiment.name} must return {name} as {kind}: {error}") from None
         if len(array) != count or array.null_count:
-            raise TableError(f"{spec.experiment.name} must return {count} values of {name}, none of them null.")
+            raise TableError(f"{experiment.name} must return {count} values of {name}, none of them null.")
         arrays.append(array)
     return pa.Table.from_arrays(arrays, schema=schema)
 

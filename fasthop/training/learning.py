@@ -42,8 +42,8 @@ class Fit(Result):
     memory : Memory
     history : pandas.DataFrame
         A row per epoch: `epoch`, `loss` (mean over the samples that settled), `refused` (samples that did not settle or
-        were not solved, and had no say), `steps` (mean steps of a forward run), `norm` (an upper estimate of ‖W‖₂), and
-        `lambda_max`, the largest of the last batch.
+        were not solved, and did not count), `steps` (mean steps of a forward run), `norm` (an upper estimate of ‖W‖₂),
+        and `lambda_max`, the largest of the last batch.
     """
 
     memory: Memory

@@ -4,6 +4,7 @@ import pytest
 
 import fasthop as fh
 from fasthop.experiments import basins
+from rows import rows_of
 
 FIGURE_1 = {"weights": [[0.2, -1.5], [-1.5, 0.1]], "bias": [1.0, 0.8], "activation": {"name": "relu"}}
 
@@ -72,10 +73,9 @@ def test_unsettled_starts_are_no_attractor():
 
 
 def test_realisations_pool_into_one_row_per_attractor():
-    rows = pd.DataFrame(basins.rows(task(), [0, 1, 2], 5))
-    assert set(rows.columns) == set(basins.SCHEMA.names)
+    rows = rows_of(basins, task(), [0, 1, 2], 5)
     assert (rows.groupby("realisation")["hits"].sum() == 2000).all()
-    alone = pd.DataFrame(basins.rows(task(), [1], 5))
+    alone = rows_of(basins, task(), [1], 5)
     pd.testing.assert_frame_equal(rows[rows["realisation"] == 1].reset_index(drop=True), alone, check_exact=True)
     summary = basins.summarise(rows)
     assert len(summary) == 2
@@ -84,13 +84,13 @@ def test_realisations_pool_into_one_row_per_attractor():
 
 
 def test_many_starts_in_one_realisation_equal_the_python_call():
-    rows = pd.DataFrame(basins.rows(task(), [0], 5))
+    rows = rows_of(basins, task(), [0], 5)
     table = fh.basins(memory(FIGURE_1["weights"], FIGURE_1["bias"]), fh.Uniform(-3, 3), n=2000, seed=5)
     assert rows["hits"].tolist() == table["hits"].tolist()
 
 
 def systems(names, **changes):
-    return {name: basins.summarise(pd.DataFrame(basins.rows(task(system=name, **changes), [0], 5))) for name in names}
+    return {name: basins.summarise(rows_of(basins, task(system=name, **changes), [0], 5)) for name in names}
 
 
 def told(table):
@@ -161,7 +161,7 @@ def test_bad_calls_are_one_sentence():
 
 
 def test_the_picture_is_a_png(tmp_path):
-    rows = pd.DataFrame(basins.rows(task(), [0, 1], 5))
+    rows = rows_of(basins, task(), [0, 1], 5)
     basins.plot(basins.summarise(rows), tmp_path / "b.png")
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
 
@@ -170,8 +170,7 @@ def test_the_picture_is_a_png(tmp_path):
 def test_shares_by_other_measures(measure, size):
     """Two neurons that inhibit each other: the larger start wins, so the diagonal divides a cloud."""
     chosen = task(weights=[[0, -2], [-2, 0]], bias=[1, 1], measure=measure, low=None, high=None, size=size, centre=0.5)
-    rows = pd.DataFrame(basins.rows(chosen, [0], 3))
-    assert set(rows.columns) == set(basins.SCHEMA.names)
+    rows = rows_of(basins, chosen, [0], 3)
     made = {"ball": fh.Ball, "normal": fh.Normal}[measure](size, 0.5).draw(2000, 2, seed=3)
     due = (made[:, 0] > made[:, 1]).sum()
     [first] = [row for row in rows.to_dict("records") if row["state"][0] > 0]

@@ -7,6 +7,7 @@ import pytest
 import fasthop as fh
 from fasthop.experiments import certainty, memories
 from fasthop.experiments.networks import positive_definite
+from rows import rows_of
 
 
 def task(**changes):
@@ -22,7 +23,7 @@ GOE = {"network": "goe", "radius": 8.0, "mean": -0.6, "bias": 2.0, "edges": None
 
 
 def rows(realisations, seed=5, **changes):
-    return pd.DataFrame(certainty.rows(task(**changes), realisations, seed))
+    return rows_of(certainty, task(**changes), realisations, seed)
 
 
 @pytest.mark.parametrize("changes", [{}, GOE], ids=["clique", "goe"])

@@ -6,6 +6,7 @@ import pytest
 
 import fasthop as fh
 from fasthop.experiments import dead
+from rows import rows_of
 
 
 def task(**changes):
@@ -21,7 +22,7 @@ def task(**changes):
 
 
 def rows(realisations, seed=5, **changes):
-    return pd.DataFrame(dead.rows(task(**changes), realisations, seed))
+    return rows_of(dead, task(**changes), realisations, seed)
 
 
 def test_dead_neurons_are_those_of_a_numpy_simulation():

@@ -10,6 +10,7 @@ import pytest
 import fasthop as fh
 from fasthop.experiments import memories
 from fasthop.experiments.networks import clique_weights, goe_networks, multipartite_graph, random_graphs
+from rows import rows_of
 
 
 def task(kind, **changes):
@@ -21,7 +22,7 @@ def task(kind, **changes):
 
 
 def rows(kind, realisations, seed=5, **changes):
-    return pd.DataFrame(memories.rows(task(kind, **changes), realisations, seed))
+    return rows_of(memories, task(kind, **changes), realisations, seed)
 
 
 # --- networks -------------------------------------------------------------------------------------------------------

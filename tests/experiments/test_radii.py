@@ -9,6 +9,7 @@ import fasthop as fh
 from fasthop.experiments import radii, stored
 from fasthop.geometry import saddles
 from fasthop.storage import inputs
+from rows import rows_of
 
 
 def task(**changes):
@@ -20,8 +21,7 @@ def task(**changes):
 
 def test_rays_bracket_a_change_of_attractor():
     chosen = task()
-    rows = pd.DataFrame(radii.rows(chosen, [0, 1], 3))
-    assert set(rows.columns) == set(radii.SCHEMA.names)
+    rows = rows_of(radii, chosen, [0, 1], 3)
     there = stored.store(chosen, [0, 1], 3)
     aimed = rows[(rows["direction"] == "memory") & ~rows["censored"]]
     assert len(aimed) >= 4
@@ -37,14 +37,14 @@ def test_rays_bracket_a_change_of_attractor():
 
 
 def test_random_rays_leave_later_than_those_aimed_at_other_patterns():
-    summary = radii.summarise(pd.DataFrame(radii.rows(task(neurons=100), range(3), 3))).set_index("direction")
+    summary = radii.summarise(rows_of(radii, task(neurons=100), range(3), 3)).set_index("direction")
     assert summary.loc["memory", "q50"] < 1.0 < summary.loc["random", "q50"]
     assert summary.loc["random", "censored"] > summary.loc["memory", "censored"]
     assert (summary["verified"] > 0.9).all()
 
 
 def test_the_mean_radius_counts_rays_that_never_leave_at_the_bound():
-    rows = pd.DataFrame(radii.rows(task(bound=3.0, patterns=5, rays=20), range(4), 3))
+    rows = rows_of(radii, task(bound=3.0, patterns=5, rays=20), range(4), 3)
     rays = rows[rows["direction"] == "random"]
     assert 0 < rays["censored"].sum() < len(rays)
     cut = np.where(rays["censored"], 3.0, rays["lower"] / np.sqrt(60))
@@ -58,14 +58,14 @@ def test_the_mean_radius_counts_rays_that_never_leave_at_the_bound():
 
 def test_a_realisation_does_not_depend_on_its_chunk_and_one_without_memories_has_a_row():
     chosen = task(patterns=30, rays=2)  # far above capacity: nothing is kept
-    together = pd.DataFrame(radii.rows(chosen, range(3), 2))
-    apart = pd.concat([pd.DataFrame(radii.rows(chosen, [r], 2)) for r in range(3)], ignore_index=True)
+    together = rows_of(radii, chosen, range(3), 2)
+    apart = pd.concat([rows_of(radii, chosen, [r], 2) for r in range(3)], ignore_index=True)
     pd.testing.assert_frame_equal(together, apart, check_exact=True)
     assert "none" in set(together["direction"])
 
 
 def test_the_picture_is_a_png(tmp_path):
-    rows = pd.concat([pd.DataFrame(radii.rows(task(rule=rule), range(2), 3)) for rule in ("hebb", "pseudo-inverse")])
+    rows = pd.concat([rows_of(radii, task(rule=rule), range(2), 3) for rule in ("hebb", "pseudo-inverse")])
     radii.plot(radii.summarise(rows), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
@@ -94,7 +94,7 @@ def test_rays_aimed_at_saddles_leave_at_them(tmp_path):
     )
     chosen |= files | {"pattern_kind": "file", "memories": 1, "saddles": 2, "precision": 1e-4}
     assert radii.problems(chosen) == []
-    rows = pd.DataFrame(radii.rows(chosen, [0], 1))
+    rows = rows_of(radii, chosen, [0], 1)
     aimed = rows[rows["direction"] == "saddle"]
     assert sorted(aimed["target"]) == [1, 2]
 
@@ -119,7 +119,7 @@ def test_rays_aimed_at_saddles_leave_at_them(tmp_path):
 
 def test_saddles_bound_the_margin_and_one_that_is_not_found_is_told(monkeypatch):
     chosen = task(saddles=3)
-    rows = pd.DataFrame(radii.rows(chosen, [0, 1], 3))
+    rows = rows_of(radii, chosen, [0, 1], 3)
     aimed = rows[rows["direction"] == "saddle"]
     assert len(aimed) == 2 * 2 * 3
     assert aimed["lower"].between(aimed["distance"] * 0.98, aimed["distance"]).all()
@@ -127,12 +127,12 @@ def test_saddles_bound_the_margin_and_one_that_is_not_found_is_told(monkeypatch)
     assert summary.loc["saddle", "smallest"] < summary.loc["memory", "smallest"]
     assert summary["sought"].tolist() == summary["count"].tolist()
     # The other rays are those of a task without saddles.
-    rest = pd.DataFrame(radii.rows(task(), [0, 1], 3))
+    rest = rows_of(radii, task(), [0, 1], 3)
     others = rows[rows["direction"] != "saddle"].reset_index(drop=True)
     pd.testing.assert_frame_equal(others.drop(columns="saddles"), rest.drop(columns="saddles"), check_exact=True)
 
     monkeypatch.setattr(saddles, "ROUNDS", 0)
-    lost = pd.DataFrame(radii.rows(chosen, [0, 1], 3))
+    lost = rows_of(radii, chosen, [0, 1], 3)
     missing = lost[lost["direction"] == "saddle"]
     assert len(missing) == 12
     assert missing[["distance", "lower", "upper", "overlap", "dt"]].isna().all(axis=None)

@@ -7,6 +7,7 @@ import pytest
 import fasthop as fh
 from fasthop.experiments import ends, radii, slices
 from fasthop.geometry.rays import random_directions
+from rows import rows_of
 
 N, P, SEED = 24, 3, 5
 
@@ -50,7 +51,7 @@ def begun(memory, g, places):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_rays_bracket_a_change_of_attractor(rule):
-    rows = pd.DataFrame(radii.rows(task(radii, rule, memories=2, rays=4, aimed=2, saddles=2), [0], SEED))
+    rows = rows_of(radii, task(radii, rule, memories=2, rays=4, aimed=2, saddles=2), [0], SEED)
     assert set(rows["direction"]) == {"random", "memory", "saddle"}
     xi, memory, g = made(rule)
     centres = fh.settle(memory, begun(memory, g, xi)).state
@@ -80,14 +81,14 @@ def test_rays_bracket_a_change_of_attractor(rule):
 
 def test_rays_of_a_memory_with_memory_neurons_do_not_depend_on_its_chunk():
     chosen = task(radii, "dense", memories=2, rays=4, aimed=2, saddles=2)
-    together = pd.DataFrame(radii.rows(chosen, range(3), SEED))
-    apart = pd.concat([pd.DataFrame(radii.rows(chosen, [r], SEED)) for r in range(3)], ignore_index=True)
+    together = rows_of(radii, chosen, range(3), SEED)
+    apart = pd.concat([rows_of(radii, chosen, [r], SEED) for r in range(3)], ignore_index=True)
     pd.testing.assert_frame_equal(together, apart, check_exact=True)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_every_point_of_a_slice_is_where_its_trajectory_ends(rule):
-    [row] = pd.DataFrame(slices.rows(task(slices, rule, resolution=32, check=60), [0], SEED)).to_dict("records")
+    [row] = rows_of(slices, task(slices, rule, resolution=32, check=60), [0], SEED).to_dict("records")
     xi, memory, g = made(rule)
     image = np.array(row["labels"]).reshape(32, 32)
     a, b = (3 * (np.arange(32) + offset) / 32 - 1.5 for offset in (0.618033988749895, 0.236067977499790))
@@ -115,7 +116,7 @@ def test_every_point_of_a_slice_is_where_its_trajectory_ends(rule):
 @pytest.mark.parametrize("rule", RULES)
 def test_ends_are_those_of_the_same_starts(rule):
     chosen = task(ends, rule, start="cues", flip=0.0 if "spherical" in rule else 0.2, starts=60)
-    rows = pd.DataFrame(ends.rows(chosen, [0], SEED))
+    rows = rows_of(ends, chosen, [0], SEED)
     xi, memory, g = made(rule)
     cues = np.resize(xi, (60, N)) if "spherical" in rule else fh.flip(xi, 0.2, cues=60, seed=SEED)
     ended = fh.settle(memory, begun(memory, g, cues))

@@ -6,6 +6,7 @@ import pytest
 
 import fasthop as fh
 from fasthop.experiments import slices, stored
+from rows import rows_of
 
 
 def task(**changes):
@@ -17,7 +18,7 @@ def task(**changes):
 
 def test_the_plane_of_two_patterns():
     chosen = task()
-    [row] = pd.DataFrame(slices.rows(chosen, [2], 3)).to_dict("records")
+    [row] = rows_of(slices, chosen, [2], 3).to_dict("records")
     there = stored.store(chosen, [2], 3)
     memory, xi = there.alone(0), there.patterns[0]
     image = np.array(row["labels"]).reshape(40, 40)
@@ -42,8 +43,7 @@ def test_the_plane_of_two_patterns():
 
 def test_rows_fit_the_schema_the_summary_and_the_picture(tmp_path):
     planes = [task(plane=plane, extent=5.0, check=100) for plane in ("patterns", "random")]
-    rows = pd.concat([pd.DataFrame(slices.rows(plane, range(2), 3)) for plane in planes])
-    assert set(rows.columns) == set(slices.SCHEMA.names)
+    rows = pd.concat([rows_of(slices, plane, range(2), 3) for plane in planes])
     summary = slices.summarise(rows)
     assert len(summary) == 2
     assert (summary["pattern_low"] <= summary["pattern"]).all()
@@ -57,7 +57,7 @@ def test_rows_fit_the_schema_the_summary_and_the_picture(tmp_path):
 
 
 def test_nothing_is_asked_of_a_finer_step_where_nothing_should_be():
-    summary = slices.summarise(pd.DataFrame(slices.rows(task(check=0), range(2), 3)))
+    summary = slices.summarise(rows_of(slices, task(check=0), range(2), 3))
     assert summary["checked"].tolist() == [0]
     columns = [f"changed_at_finer_step{end}" for end in ("", "_low", "_high")]
     assert summary[columns].isna().all(axis=None)

@@ -10,37 +10,22 @@ import sys
 import time
 from types import SimpleNamespace
 
-import pyarrow as pa
+from fasthop.experiments.experiment import NO_COLUMNS, REQUIRED, Columns, Experiment, Field, realisations_field
 
-from fasthop.experiments.experiment import REQUIRED, Experiment, Field
+SHAPE = Columns({"shape": str, "size": float}, lambda task: (task["shape"]["name"], task["shape"].get("size", 1.0)))
 
 FIELDS = (
     Field("coin", "bias", "bias", float, REQUIRED, True, least=0, most=1),
     Field("coin", "sides", "sides", int, 2, True, least=1, most=1000),
     Field("coin", "metal", "metal", str, "copper", True, choices=("copper", "silver")),
-    Field("coin", "fair", "fair", bool, False, True),
-    Field("coin", "shape", "shape", dict, "disc", True, choices=("disc", "square")),
+    Field("coin", "fair", "fair", bool, False, True, shown=NO_COLUMNS),
+    Field("coin", "shape", "shape", dict, "disc", True, choices=("disc", "square"), shown=SHAPE),
     Field("coin", "weights", "weights", list, None, False, least=0),
-    Field("run", "tosses", "tosses", int, 16, False, least=1, most=32),
-    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1),
+    Field("run", "tosses", "tosses", int, 16, False, least=1, most=32, shown=NO_COLUMNS),
+    realisations_field("throws of each coin"),
 )
 
-SCHEMA = pa.schema(
-    [
-        ("bias", pa.float64()),
-        ("sides", pa.int64()),
-        ("metal", pa.dictionary(pa.int32(), pa.string())),
-        ("shape", pa.string()),
-        ("size", pa.float64()),
-        ("weights", pa.list_(pa.float64())),
-        ("realisation", pa.int64()),
-        ("side", pa.string()),
-        ("count", pa.int64()),
-        ("heads", pa.int64()),
-        ("lost", pa.int64()),
-        ("thrown", pa.int64()),
-    ]
-)
+MEASURED = {"realisation": int, "side": str, "count": int, "heads": int, "lost": int, "thrown": int}
 
 
 def problems(task):
@@ -57,17 +42,16 @@ def rows(task, realisations, seed):
     time.sleep(float(os.environ.get("COINS_PAUSE", 0)))
     while next(CHUNKS) > float(os.environ.get("COINS_CHUNKS", "inf")):
         time.sleep(1e6)  # it is to be killed before the end, however late that is
-    columns = {name: [] for name in SCHEMA.names}
+    columns = {name: [] for name in MEASURED}
     for realisation in realisations:
         bytes_ = hashlib.sha256(f"{seed} {realisation}".encode()).digest()[: task["tosses"]]
         heads = sum(byte < 256 * task["bias"] for byte in bytes_)
         for side, count in (("tails", task["tosses"] - heads), ("heads", heads)):
-            row = {"realisation": realisation, "side": side, "count": count, "weights": task["weights"] or []}
+            row = {"realisation": realisation, "side": side, "count": count}
             last = side == "heads"  # counts are summed over the rows of a realisation
             row |= {"heads": heads * last, "lost": 0, "thrown": task["tosses"] * last}
-            row |= {"shape": task["shape"]["name"], "size": task["shape"].get("size", 1.0)}
             for name in columns:
-                columns[name].append(row[name] if name in row else task[name])
+                columns[name].append(row[name])
     return columns
 
 
@@ -81,7 +65,7 @@ def plot(summary, path):
 
 
 COUNTS = "heads", "lost", "thrown"
-COINS = Experiment("coins", FIELDS, SCHEMA, problems, lambda task: 4, rows, summarise, plot, COUNTS)
+COINS = Experiment("coins", FIELDS, MEASURED, problems, lambda task: 4, rows, summarise, plot, COUNTS)
 REGISTRY = {"coins": COINS}
 
 

@@ -22,7 +22,7 @@ from fasthop.sweep.plan import KERNEL_VERSION, SCHEMA_VERSION, STREAM_VERSION, p
 from fasthop.sweep.read import read
 from fasthop.sweep.run import run
 from fasthop.sweep.spec import spec_from_mapping
-from sweep.coins import COINS, REGISTRY, SCHEMA, rows, spec
+from sweep.coins import COINS, REGISTRY, rows, spec
 
 SPEC = spec_from_mapping(spec(weights=[1, 2]), REGISTRY)
 TASKS = plan_tasks(SPEC)
@@ -73,8 +73,7 @@ def test_file_is_one_row_group_of_zstd_without_nulls(file):
 
 def test_columns_are_identity_then_those_of_the_experiment(file):
     table = pq.ParquetFile(file).read()
-    assert table.column_names == [*IDENTITY.names, *SCHEMA.names]
-    assert table.schema.field("metal").type == pa.string()
+    assert table.column_names == [*IDENTITY.names, *COINS.parameters, *COINS.measured]
     assert table["task_id"].unique().to_pylist() == [task.task_id for task in TASKS]
     assert table["engine_version"].unique().to_pylist() == [fasthop.__version__]
     assert table["seed"].unique().to_pylist() == [7]
@@ -111,7 +110,7 @@ def test_pandas_polars_and_duckdb_read_the_same_numbers(tmp_path):
     fill(tmp_path, CHUNKS[2:])
     tables = tmp_path / "tables"
     expected = [tuple(row) for row in read(tmp_path, registry=REGISTRY).drop(columns="weights").to_numpy().tolist()]
-    names_ = [name for name in [*IDENTITY.names, *SCHEMA.names] if name != "weights"]
+    names_ = [name for name in [*IDENTITY.names, *COINS.schema.names] if name != "weights"]
     by_polars = pl.read_parquet(tables)
     by_duckdb = duckdb.sql(f"select {', '.join(names_)} from '{tables}/*.parquet'").fetchall()
     by_pandas = pd.read_parquet(tables)[names_].to_numpy().tolist()
@@ -127,14 +126,11 @@ def test_a_million_rows_are_read_alike(tmp_path, monkeypatch):
     import polars as pl
 
     def rows(task, realisations, seed):
-        count = len(realisations)
         place = np.array(realisations)
-        columns = {name: [task[name]] * count for name in ("bias", "sides", "metal")}
-        columns |= {"shape": ["disc"] * count, "size": np.sin(place), "weights": [[]] * count, "realisation": place}
-        columns |= {"side": ["heads"] * count, "count": place * 7 % 1000, "heads": place % 17}
-        return columns | {"lost": place * 0, "thrown": place * 0 + 16}
+        columns = {"realisation": place, "side": ["heads"] * len(place), "count": place * 7 % 1000, "heads": place % 17}
+        return columns | {"lost": place * 0, "thrown": place * 0 + 16, "wear": np.sin(place)}
 
-    many = COINS._replace(rows=rows, per_chunk=lambda task: 50_000)
+    many = COINS._replace(rows=rows, per_chunk=lambda task: 50_000, measured=COINS.measured | {"wear": float})
     mapping = spec(realisations=500_000)
     monkeypatch.setattr(store, "FLUSH_SECONDS", 1e9)
     run(mapping, tmp_path, registry={"coins": many})
@@ -142,9 +138,9 @@ def test_a_million_rows_are_read_alike(tmp_path, monkeypatch):
     frame = read(tmp_path, registry={"coins": many})
     assert len(frame) == 1_000_000
     assert frame["realisation"].tolist() == [*range(500_000)] * 2
-    expected = frame["size"].to_numpy()[:500_000]
+    expected = frame["wear"].to_numpy()[:500_000]
     np.testing.assert_array_equal(expected, np.sin(np.arange(500_000)))
-    tables, names_ = tmp_path / "tables", ["bias", "realisation", "size", "count", "seed", "task_id"]
+    tables, names_ = tmp_path / "tables", ["bias", "realisation", "wear", "count", "seed", "task_id"]
     by_duckdb = duckdb.sql(f"select {', '.join(names_)} from '{tables}/*.parquet'").df()
     by_polars = pl.read_parquet(tables).select(names_)
     by_pandas = pd.read_parquet(tables, columns=names_)
@@ -250,7 +246,8 @@ def test_file_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypatch):
     ("change", "sentence"),
     [
         (lambda columns: columns.pop("count"), "coins must return the columns"),
-        (lambda columns: columns.update(extra=[0] * 8), r"\['extra'\] lack or are too many"),
+        (lambda columns: columns.update(extra=[0] * 8), r"\['extra'\] are missing or too many"),
+        (lambda columns: columns.update(metal=["silver"] * 8), r"\['metal'\] are missing or too many"),
         (lambda columns: columns.update(count=[None] * 8), "8 values of count, none of them null"),
         (lambda columns: columns.update(count=[0] * 7), "8 values of count"),
         (lambda columns: columns.update(count=np.full(8, 0.5)), "must return count as int64: "),

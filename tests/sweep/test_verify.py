@@ -13,7 +13,7 @@ from fasthop.sweep.columns import parquet_bytes
 from fasthop.sweep.read import read
 from fasthop.sweep.run import run
 from fasthop.sweep.verify import verify
-from sweep.coins import COINS, REGISTRY, spec
+from sweep.coins import COINS, REGISTRY, SHAPE, spec
 from sweep.damage import alter, alter_manifest
 
 SPEC = spec(realisations=10)
@@ -134,10 +134,9 @@ def test_wrong_number_is_found_by_computing_again(folder):
 def test_last_bit_is_compared(tmp_path, monkeypatch):
     run(SPEC, tmp_path / "a", registry=REGISTRY)
 
-    def rows(task, realisations, seed):
-        return COINS.rows(task, realisations, seed) | {"size": [1.0 + 2**-52] * 2 * len(realisations)}
-
-    monkeypatch.setattr("fasthop.experiments.EXPERIMENTS", {"coins": COINS._replace(rows=rows)})
+    larger = SHAPE._replace(values=lambda task: (task["shape"]["name"], 1.0 + 2**-52))
+    fields = tuple(field._replace(shown=larger) if field.key == "shape" else field for field in COINS.fields)
+    monkeypatch.setattr("fasthop.experiments.EXPERIMENTS", {"coins": COINS._replace(fields=fields)})
     assert len(problems(tmp_path / "a", sample=6)) == 6
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fasthop.experiments.experiment import Task
 from fasthop.experiments.stored import cues, memories, patterns
-from fasthop.experiments.stored.columns import columns_of, values_of
 from fasthop.experiments.stored.cues import NOISES, draw_cues
 from fasthop.experiments.stored.memories import COUPLED, GROUPED, RULES, Stored, discrete_rules, store, width_of
 from fasthop.experiments.stored.patterns import Size, draw_patterns, size_of
@@ -18,7 +17,6 @@ __all__ = [
     "RULES",
     "Size",
     "Stored",
-    "columns_of",
     "discrete_rules",
     "draw_cues",
     "draw_patterns",
@@ -26,7 +24,6 @@ __all__ = [
     "problems",
     "size_of",
     "store",
-    "values_of",
     "width_of",
 ]
 

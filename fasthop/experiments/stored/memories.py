@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fasthop.dynamics.discrete import Attention, Energy, Rule, Signs
+from fasthop.experiments import fields
 from fasthop.experiments.experiment import Field, Task
-from fasthop.experiments.stored.patterns import choice, draw_patterns, size_of
-from fasthop.model.activations import as_activation, spelled_out
+from fasthop.experiments.stored.patterns import SIZES, choice, draw_patterns, size_of
+from fasthop.model.activations import as_activation
 from fasthop.model.memory import Memory
 from fasthop.models import dense_associative_memory, exponential_memory, softmax_memory
 from fasthop.storage import inputs
@@ -61,19 +62,10 @@ GROUPED = {
 RULES = (*COUPLED, *GROUPED)
 
 FIELDS = (
-    Field("memory", "neurons", "neurons", int, None, True, least=1, doc="N; digits and files have theirs"),
+    Field("memory", "neurons", "neurons", int, None, True, least=1, doc="N; digits and files have theirs", shown=SIZES),
     Field("memory", "rule", "rule", str, "hebb", True, choices=RULES, doc="learning rule"),
     Field("memory", "self_coupling", "self_coupling", bool, False, True, doc="keep the diagonal of W"),
-    Field(
-        "memory",
-        "activation",
-        "activation",
-        dict,
-        {"name": "tanh", "beta": 8.0},
-        True,
-        doc="tanh and its gain",
-        complete=spelled_out,
-    ),
+    fields.activation({"name": "tanh", "beta": 8.0}, "beta", doc="tanh and its gain"),
     Field(
         "memory",
         "weights",
@@ -89,9 +81,7 @@ FIELDS = (
         "memory", "rectified", "rectified", bool, False, True, doc='whether overlaps below 0 count as 0, for "dense"'
     ),
     Field("memory", "memory_gain", "memory_gain", float, 1.0, True, least=1e-6, doc='β of the memories of "softmax"'),
-    Field(
-        "memory", "dilution", "dilution", float, 0.0, True, least=0, most=0.999, doc="share of pairs that are parted"
-    ),
+    Field("memory", "dilution", "dilution", float, 0.0, True, least=0, most=0.999, doc="share of pairs that are cut"),
     Field("memory", "asymmetry", "asymmetry", float, 0.0, True, least=0, most=0.999, doc="share cut in one direction"),
     Field("memory", "levels", "levels", int, 0, True, least=0, most=256, doc="values of W; 0: not quantised"),
     Field("memory", "threshold", "threshold", float, 0.0, True, doc="θ, taken from the bias of every neuron"),

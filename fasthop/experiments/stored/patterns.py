@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fasthop.experiments.experiment import Field, Task
+from fasthop.experiments.experiment import NO_COLUMNS, Columns, Field, Task
 from fasthop.storage import inputs
 from fasthop.storage.patterns import (
     choose,
@@ -60,7 +60,7 @@ FIELDS = (
         doc='a .npy or .parquet file or a folder of images, for kind = "file"',
         complete=inputs.named,
     ),
-    Field("patterns", "load", "load", float, None, True, least=0, doc="patterns per neuron"),
+    Field("patterns", "load", "load", float, None, True, least=0, doc="patterns per neuron", shown=NO_COLUMNS),
     Field(
         "patterns",
         "relative_load",
@@ -70,8 +70,19 @@ FIELDS = (
         True,
         least=0,
         doc="in units of the mean-field capacity, for the dense rule of N^(power − 1)",
+        shown=NO_COLUMNS,
     ),
-    Field("patterns", "count", "patterns", int, None, True, least=1, doc="patterns, instead of a load"),
+    Field(
+        "patterns",
+        "count",
+        "patterns",
+        int,
+        None,
+        True,
+        least=1,
+        doc="patterns, instead of a load",
+        shown=NO_COLUMNS,
+    ),
     Field("patterns", "bias", "bias", float, 0.0, True, least=-1, most=1, doc="mean of an entry of a random pattern"),
     Field("patterns", "correlation", "correlation", float, 0.0, True, least=0, most=1, doc="overlap of any two"),
 )
@@ -95,6 +106,15 @@ def size_of(task: Task) -> Size:
     if task["relative_load"] is not None:
         return Size(neurons, round(task["relative_load"] * _unit(task, neurons)))
     return Size(neurons, most)
+
+
+def _sizes(task: Task) -> tuple[int, int, float]:
+    neurons, patterns = size_of(task)
+    return neurons, patterns, patterns / neurons
+
+
+#: What a table says of the sizes, whichever fields decide them.
+SIZES = Columns({"neurons": int, "patterns": int, "load": float}, _sizes)
 
 
 def _unit(task: Task, neurons: int) -> float:
