@@ -482,7 +482,7 @@ def single_flips(F, xi):
         ({"rule": "dense", "power": 4, "patterns": 200}, lambda h: h**4),
         ({"rule": "exponential", "neurons": 9, "patterns": 60}, lambda h: np.exp(h)),
     ],
-    ids=str,
+    ids=lambda value: None if callable(value) else str(value),
 )
 def test_fixed_patterns_of_dense_memories_are_those_of_the_discrete_rule(changes, F):
     chosen = task(**{"neurons": 16, "patterns": 50} | changes)
