@@ -2,7 +2,7 @@
 """Set up .venv beside this file where needed, then run something in it.
 
 usage: python3 dev.py run [ARG ...]    the demo: fasthop demo ARG ...
-       python3 dev.py test             the tests but for the slow ones, on up to four cores
+       python3 dev.py test [all]       the tests but for the slow ones, or all, on up to four cores
        python3 dev.py test ARG ...     any tests: pytest ARG ...
        python3 dev.py check            ruff, mypy and the import contracts
 """
@@ -15,7 +15,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
-TESTS = ["-n", "logical", "-m", "not slow"]
+# A process takes a gigabyte, and all tests of a file, whose fixtures are then made once.
+PARALLEL = ["--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile"]
+TESTS = {(): [*PARALLEL, "-m", "not slow"], ("all",): PARALLEL}
 CHECKS = ["ruff check .", "ruff format --check .", "mypy", "lint-imports"]
 
 
@@ -69,7 +71,7 @@ def main(what="", *rest):
         become([tool("fasthop"), "demo", *rest])  # from where the caller stands: ARG may name files
     os.chdir(ROOT)
     if what == "test":
-        become([tool("pytest"), *(rest or TESTS)])
+        become([tool("pytest"), *TESTS.get(rest, rest)])
     failed = 0
     for check in CHECKS:
         print("$", check, flush=True)

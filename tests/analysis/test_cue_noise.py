@@ -84,6 +84,7 @@ def test_another_table_is_refused(function):
         function(pd.DataFrame({"a": [1]}))
 
 
+@pytest.mark.slow
 def test_the_radius_of_attraction_of_a_network():
     # R is near 1 at small loads and falls as they grow (Kanter, Sompolinsky 1987); m₁ by hand.
     table = fh.capacity(

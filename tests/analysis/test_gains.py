@@ -26,6 +26,7 @@ def made_up(gains, sizes, *, excess=2.0, realisations=30, seed=0):
     return pd.DataFrame(rows).assign(**constant)
 
 
+@pytest.mark.slow
 def test_limits_enclose_what_the_table_was_made_of(tmp_path):
     sizes, gains = fh.analysis.capacity_by_gain(made_up([2.0, 8.0, 32.0], [200, 400, 800]), draws=100)
     assert len(sizes) == 12

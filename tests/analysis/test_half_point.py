@@ -64,6 +64,7 @@ def test_an_ordinary_fall_has_the_interval_of_its_error():
     assert found["half_low"] < 0.2 < found["half_high"]
 
 
+@pytest.mark.slow
 def test_realisations_that_jump_at_different_places_have_an_error_that_covers():
     """Each realisation alone is a step; the error of the pooled half takes in the brackets of resamples."""
     rng = np.random.default_rng(0)

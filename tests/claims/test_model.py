@@ -132,7 +132,7 @@ def test_c7_softmax_sums_to_one():
         (fh.Sphere(0.0), lambda y: y[None]),
         ("hard_tanh", lambda y: np.diag(np.sign(y))[np.abs(y) >= 1]),
     ],
-    ids=str,
+    ids=lambda value: None if callable(value) else str(value),
 )
 def test_c8_g_is_the_same_on_the_whole_cone_of_a_dead_direction(activation, directions):
     kind = fh.Memory(np.eye(6), activation=activation).activation

@@ -118,6 +118,7 @@ def test_above_the_limit_it_is_called_an_estimate(monkeypatch, symmetric):
     assert (found.kind == "solved").all()
 
 
+@pytest.mark.slow
 def test_large_and_not_symmetric_it_is_an_estimate_below_and_exact_near_1():
     n, rng = 120, np.random.default_rng(6)
     y = rng.standard_normal((12, n))

@@ -442,6 +442,7 @@ def test_quantising_needs_something_to_quantise():
         fh.storage.quantise(np.ones((3, 3)), 1)
 
 
+@pytest.mark.slow
 def test_clipped_and_diluted_memories_hold_less():
     """Signs of Hebb's weights hold about .10 N patterns at N → ∞, its own .138 N (Sompolinsky 1986)."""
     base = {"neurons": 200, "flip": 0.0, "patterns": 30, "cues": 30, "tolerance": 1e-6}
@@ -482,7 +483,7 @@ def single_flips(F, xi):
         ({"rule": "dense", "power": 4, "patterns": 200}, lambda h: h**4),
         ({"rule": "exponential", "neurons": 9, "patterns": 60}, lambda h: np.exp(h)),
     ],
-    ids=str,
+    ids=lambda value: None if callable(value) else str(value),
 )
 def test_fixed_patterns_of_dense_memories_are_those_of_the_discrete_rule(changes, F):
     chosen = task(**{"neurons": 16, "patterns": 50} | changes)
@@ -548,6 +549,7 @@ def test_dense_memories_retrieve_what_scipy_retrieves():
     assert rows["retrieved"].tolist() == [found]
 
 
+@pytest.mark.slow
 def test_dense_memories_hold_what_the_discrete_rule_holds():
     """P½/N² of h³ energies from clean cues, overlap ≥ .95: .085 at N = 32 by flipping one neuron at a time, to rest."""
     dense = {"neurons": 32, "rule": "dense", "power": 3, "flip": 0.0, "tolerance": 1e-6, "t_max": 320.0}
@@ -592,6 +594,7 @@ def test_overlaps_of_biased_patterns_do_not_count_what_silence_has():
     assert recall.overlap_of(xi[1], xi[0], False) == np.mean(xi[1] * xi[0])
 
 
+@pytest.mark.slow
 def test_sparse_patterns_hold_more_with_a_threshold():
     sparse = {"rule": "covariance", "bias": -0.8, "neurons": 300, "patterns": 60, "cues": 30, "flip": 0.02}
     rates = [rate("retrieved", **sparse, threshold=theta) for theta in (-0.8, 0.0, 0.8)]

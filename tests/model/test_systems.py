@@ -109,6 +109,7 @@ def test_c40_the_lyapunov_solution():
         fh.lyapunov(-W)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("R", "shares"), [("gradient", (0.414, 0.378, 0.209)), ("gradient-as-printed", (0.283, 0.280, 0.437))]
 )
