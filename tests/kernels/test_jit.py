@@ -258,7 +258,8 @@ def test_code_that_cannot_be_loaded_is_no_reason_not_to_start(monkeypatch):
 
 def test_kernels_run_where_no_folder_can_be_written(copy, run_python, tmp_path):
     # A file in place of a folder stops even the superuser.
-    (copy / "__pycache__").touch()
+    for folder in {path.parent for path in copy.rglob("*.py")}:
+        (folder / "__pycache__").touch()
     (tmp_path / "file").touch()
     nowhere = dict.fromkeys(["NUMBA_CACHE_DIR", "HOME", "LOCALAPPDATA", "XDG_CACHE_HOME"], tmp_path / "file" / "below")
     environment = nowhere | {"PYTHONDONTWRITEBYTECODE": "1"}
