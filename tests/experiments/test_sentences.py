@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import fasthop as fh
-from fasthop.experiments.capacity import SCHEMA
+from fasthop.experiments.capacity import EXPERIMENT
 from fasthop.experiments.memories import networks as memory_networks
 from fasthop.experiments.networks import goe_networks, positive_definite
 from fasthop.experiments.recall import OUTCOMES
@@ -218,7 +218,7 @@ def test_capacity_rows_are_what_their_sentences_say(case, pattern_file):
         starts = fh.add_noise(xi, case["sigma"], **drawn)
     else:
         starts = fh.flip(xi, flip, **drawn)
-    assert set(SCHEMA.names) <= set(found)
+    assert set(EXPERIMENT.schema.names) <= set(found)
     for r, row in found.set_index("realisation").iterrows():
         memory, W, b, rank = memory_of(rule, xi[r], activation, case)
         g_of = memory.layers[0].activation.g
