@@ -4,8 +4,8 @@ Every task is one chunk of eight rows whose kernels do nothing, so that all that
 plan, the agenda, the files, the summary. Each command runs in a process of its own; seconds are those of the clock and
 of the processor, bytes the most that the process has held.
 
-On two cores that others used as well, so that only the seconds of the processor say something; MB with Python, numba and
-pandas, which are 235 of them:
+On two cores that others used as well, so that only the seconds of the processor say something; 235 MB of them are
+Python, numba and pandas:
 
 | command | 10^5 chunks: CPU s | MB | 10^6 chunks: CPU s | MB |
 |---|---|---|---|---|
