@@ -3,6 +3,21 @@
 Every task is one chunk of eight rows whose kernels do nothing, so that all that is left is the engine around them: the
 plan, the agenda, the files, the summary. Each command runs in a process of its own; seconds are those of the clock and
 of the processor, bytes the most that the process has held.
+
+On two cores that others used as well, so that only the seconds of the processor say something; 235 MB of them are
+Python, numba and pandas:
+
+| command | 10^5 chunks: CPU s | MB | 10^6 chunks: CPU s | MB |
+|---|---|---|---|---|
+| run | 20.9 | 551 | 259 | 1050 |
+| status | 0.74 | 409 | 10.9 | 1067 |
+| resume | 0.70 | 380 | 12.6 | 978 |
+| read | 1.01 | 631 | | |
+| verify | 2.58 | 410 | | |
+| compact | 4.08 | 551 | | |
+
+The largest part of the memory of a run of 10^6 is its summary. It took 1010 MB alone when this was measured, and takes
+815 since.
 """
 
 import resource

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -63,11 +63,22 @@ class Index(NamedTuple):
         Of several the one with the first instruction set in the alphabet is taken, so that the choice does not depend
         on the names or the order of the files.
         """
-        rises = np.diff(self.task)
-        if not rises.size or (rises.min() >= 0 and (np.diff(self.realisation)[rises == 0] > 0).all()):
-            return np.arange(len(self.task))  # of a run that was not interrupted
+        if self._ascends():
+            return np.arange(len(self.task))
         order = np.lexsort((self.machine, self.realisation, self.task))  # stable
         return np.asarray(order[starts_of_runs(self.task[order], self.realisation[order])])
+
+    def ordered(self) -> Index:
+        """Return an index of the entries that `once` gives, in this order."""
+        if self._ascends():
+            return self
+        order = self.once()
+        return Index(self.files, self.machines, *(column[order] for column in self[2:]))
+
+    def _ascends(self) -> bool:
+        """Say whether the entries are those of `once`, as those of a run in one process are."""
+        rises = np.diff(self.task)
+        return not rises.size or bool(rises.min() >= 0 and (np.diff(self.realisation)[rises == 0] > 0).all())
 
 
 class Held(NamedTuple):
@@ -144,7 +155,7 @@ def _small(numbers: np.ndarray) -> np.ndarray:
     kinds = (
         kind for kind in (np.int8, np.int16, np.int32) if np.iinfo(kind).min <= least and most <= np.iinfo(kind).max
     )
-    return numbers.astype(next(kinds, np.int64))
+    return numbers.astype(next(kinds, np.int64), copy=False)
 
 
 def index_files(paths: Iterable[Path], names: Names, experiment: Experiment, seed: int) -> Index:
@@ -159,24 +170,21 @@ def index_files(paths: Iterable[Path], names: Names, experiment: Experiment, see
     """
     schema, files = table_schema(experiment), list(paths)
     wanted = ["task_id", "instruction_set", "realisation", *(experiment.counts or ())]
-    return joined(
-        files,
-        [entries_of(read_table(path, schema, seed, wanted), path, names, experiment) for path in files],
-        experiment,
-    )
+    pieces = [entries_of(read_table(path, schema, seed, wanted), path, names, experiment) for path in files]
+    return joined(files, pieces, experiment)
 
 
-def joined(files: list[Path], pieces: Sequence[Entries], experiment: Experiment) -> Index:
-    """Put what several files hold into one index."""
+def joined(files: list[Path], pieces: list[Entries], experiment: Experiment) -> Index:
+    """Put what several files hold into one index; the list is emptied, so that there are never two copies of all."""
     machines = sorted({name for piece in pieces for name in piece.machines})
     code = {name: number for number, name in enumerate(machines)}
-    columns: dict[str, list[Any]] = {name: [getattr(piece, name) for piece in pieces] for name in Entries._fields[1:]}
-    columns["machine"] = [
-        _small(np.array([code[name] for name in piece.machines], np.int64)[piece.machine]) for piece in pieces
-    ]
-    columns["file"] = [
-        _small(np.arange(len(pieces)))[[number]].repeat(len(piece.task)) for number, piece in enumerate(pieces)
-    ]
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("file", *Entries._fields[1:])}
+    for number, piece in enumerate(pieces):
+        own = np.array([code[name] for name in piece.machines], np.int64)
+        given = piece._asdict() | {"file": np.full(len(piece.task), number), "machine": own[piece.machine]}
+        for name, some in columns.items():
+            some.append(_small(given[name]))
+    pieces.clear()
     width = 3 if experiment.counts else 0
     empty = {name: np.empty((0, width) if name == "counts" else 0, np.int8) for name in columns}
     return Index(files, machines, **{name: np.concatenate([empty[name], *columns.pop(name)]) for name in list(columns)})
@@ -184,9 +192,9 @@ def joined(files: list[Path], pieces: Sequence[Entries], experiment: Experiment)
 
 def held(index: Index, tasks: int) -> Held:
     """Return what is there of so many tasks."""
-    entries = index.once()
-    bounds = np.concatenate([[0], np.cumsum(np.bincount(index.task[entries], minlength=tasks))])
-    return Held(bounds, index.realisation[entries], index.counts[entries])
+    own = index.ordered()
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(own.task, minlength=tasks))])
+    return Held(bounds, own.realisation, own.counts)
 
 
 def cut(entries: np.ndarray, rows: np.ndarray, most: int) -> Iterator[np.ndarray]:

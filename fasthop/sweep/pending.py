@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,6 +122,15 @@ class Agenda:
             one = self._begun.setdefault(self._tasks.names[rank], self._task(rank))
             yield from one
 
+    def at(self, places: Iterable[int]) -> Iterator[Chunk]:
+        """Yield those of the chunks that lack at such places among them, 0 ≤ place < left, in this order."""
+        ends = np.cumsum(self.lacking)
+        for place in places:
+            rank = int(np.searchsorted(ends, place, "right"))
+            chunk = self._task(rank).at(place - int(ends[rank] - self.lacking[rank]))
+            if chunk.realisations:
+                yield chunk
+
     def _task(self, rank: int) -> _Task:
         return _Task(
             self._spec,
@@ -199,13 +208,20 @@ class _Task:
         for part in self._pending:
             if self._rule is not None and self._rule.decided:
                 return
-            chunk = whole_chunk(self._number + part, self.task, part, self._most)
-            if self._done.size:
-                inside = np.isin(chunk.realisations, self._done, invert=True)
-                lacking = tuple(np.asarray(chunk.realisations)[inside].tolist())
-                chunk = chunk._replace(realisations=lacking)
+            chunk = self._chunk(part)
             if chunk.realisations:
                 yield chunk
+
+    def at(self, place: int) -> Chunk:
+        """Return one of those that lacked at the beginning; under a rule it may have no realisations."""
+        return self._chunk(self._pending[place])
+
+    def _chunk(self, part: int) -> Chunk:
+        chunk = whole_chunk(self._number + part, self.task, part, self._most)
+        if not self._done.size:
+            return chunk
+        inside = np.isin(chunk.realisations, self._done, invert=True)
+        return chunk._replace(realisations=tuple(np.asarray(chunk.realisations)[inside].tolist()))
 
     def take(self, result: Result) -> list[Result]:
         if self._rule is None:

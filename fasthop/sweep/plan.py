@@ -112,8 +112,8 @@ class Names:
 
     @classmethod
     def of(cls, ids: Sequence[str]) -> Names:
-        """Take them from a list."""
-        return cls(np.array([name.encode() for name in ids], None if ids else "S16"))
+        """Take them from a list of ASCII texts."""
+        return cls(np.array(ids, "S" if ids else "S16"))
 
     def __len__(self) -> int:
         return len(self._ids)

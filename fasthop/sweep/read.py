@@ -48,19 +48,19 @@ def read(folder: str | Path, summary: bool = False, registry: Registry | None = 
     folder = named(folder)
     if summary:
         return summarised(folder, experiment_of(folder, registry))
-    manifest = read_manifest(folder)
+    names, seed = _names_and_seed(folder)
 
     def contents(paths: Sequence[Path]) -> list[pa.Table]:
         tables: list[pa.Table] = []
         for path in paths:
             schema = tables[0].schema.remove_metadata() if tables else None
-            tables.append(read_table(path, schema, manifest["spec"]["seed"]))
+            tables.append(read_table(path, schema, seed))
         return tables
 
     tables = using_files([folder], contents)
     if not tables:
         raise _nothing(folder)
-    return _in_order(tables, Names.of(manifest["tasks"]), folder)
+    return _in_order(tables, names, folder)
 
 
 def summarised(folder: Path, experiment: Experiment) -> pd.DataFrame:
@@ -71,18 +71,16 @@ def summarised(folder: Path, experiment: Experiment) -> pd.DataFrame:
     FolderError
         As `read`.
     """
-    manifest = read_manifest(folder)
-    names, seed = Names.of(manifest["tasks"]), manifest["spec"]["seed"]
+    names, seed = _names_and_seed(folder)
 
     def made(paths: list[Path]) -> list[pd.DataFrame]:
-        index = index_files(paths, names, experiment, seed)
-        entries, rows = index.once(), Rows(index, experiment, seed)
-        starts = starts_of_runs(index.task[entries])
-        sizes = np.add.reduceat(index.rows[entries], starts, dtype=np.int64) if len(starts) else starts
-        bounds = np.append(starts, len(entries))
+        index = index_files(paths, names, experiment, seed).ordered()
+        rows, starts = Rows(index, experiment, seed), starts_of_runs(index.task)
+        sizes = np.add.reduceat(index.rows, starts, dtype=np.int64) if len(starts) else starts
+        bounds = np.append(starts, len(index.task))
         some = []
         for own in cut(np.arange(len(starts)), sizes, AT_ONCE):
-            frame = rows.of(entries[bounds[own[0]] : bounds[own[-1] + 1]]).to_pandas()
+            frame = rows.of(np.arange(bounds[own[0]], bounds[own[-1] + 1])).to_pandas()
             some.append(experiment.summarise(frame))
         return some
 
@@ -91,6 +89,11 @@ def summarised(folder: Path, experiment: Experiment) -> pd.DataFrame:
         raise _nothing(folder)
     parts = [part for part in parts if len(part)] or parts[:1]
     return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+
+
+def _names_and_seed(folder: Path) -> tuple[Names, int]:
+    manifest = read_manifest(folder)
+    return Names.of(manifest["tasks"]), manifest["spec"]["seed"]
 
 
 def _nothing(folder: Path) -> FolderError:

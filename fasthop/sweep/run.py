@@ -221,29 +221,27 @@ def outlook(
 
 def _timed(plan: Outlook, spec: Spec, agenda: Agenda) -> Outlook:
     """Estimate rows and seconds from chunks in an order that is spread over the plan at every moment."""
-    lacking = list(agenda)
-    first = lacking[0]
+    first = next(iter(agenda))
     attempt(spec.experiment.rows, first.task.parameters, first.realisations[:1], spec.seed)  # compiles, loads
-    began, timed, rows, realisations, seconds = time.perf_counter(), 0, 0, 0, 0.0
-    for result in here(spec, _spread(lacking)):
+    began, timed, rows, seconds = time.perf_counter(), 0, 0, 0.0
+    for result in here(spec, agenda.at(_spread(agenda.left))):
         timed += 1
         seconds += result.seconds
         rows += result.table.num_rows
-        realisations += len(result.chunk.realisations)
         if time.perf_counter() - began >= TIMING_SECONDS:
             break
     # Under a stopping rule chunks are seen in full though fewer may do: everything here is at most.
-    total = sum(len(chunk.realisations) for chunk in lacking)
-    return plan._replace(rows=round(rows * total / realisations), seconds=seconds * len(lacking) / timed, timed=timed)
+    share = agenda.left / timed
+    return plan._replace(rows=round(rows * share), seconds=seconds * share, timed=timed)
 
 
-def _spread(chunks: list[Chunk]) -> Iterator[Chunk]:
-    """Yield the first chunk, then those in the middle of the largest gaps: van der Corput's order."""
-    bits = max(1, (len(chunks) - 1).bit_length())
+def _spread(count: int) -> Iterator[int]:
+    """Yield 0, then the middle of the largest gaps below count: van der Corput's order."""
+    bits = max(1, (count - 1).bit_length())
     for i in range(1 << bits):
         place = int(f"{i:0{bits}b}"[::-1], 2)
-        if place < len(chunks):
-            yield chunks[place]
+        if place < count:
+            yield place
 
 
 def table(spec: Source, registry: Registry | None = None) -> pd.DataFrame:

@@ -28,7 +28,7 @@ Registry = Mapping[str, Experiment]
 REALISATIONS = "realisations"
 STOP = "stop"
 
-#: More is a slip of the pen. A million take some seconds to plan and half a gigabyte; `bench/bench_store.py` says more.
+#: More is a slip of the pen. What a million cost is in `bench/bench_store.py`.
 MOST_TASKS = 10**6
 MOST_VALUES = 10**5  # of a field
 MOST_REALISATIONS = 10**8

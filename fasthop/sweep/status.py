@@ -13,7 +13,7 @@ from fasthop.sweep.pending import Agenda
 from fasthop.sweep.plan import count_chunks, plan_tasks
 from fasthop.sweep.progress import intervals, labels
 from fasthop.sweep.spec import Registry
-from fasthop.sweep.store import named, outstanding, read_manifest, read_spec, using_files
+from fasthop.sweep.store import named, outstanding, read_manifest, spec_of, using_files
 
 
 class Status(NamedTuple):
@@ -47,18 +47,20 @@ class Status(NamedTuple):
 def status(folder: str | Path, registry: Registry | None = None) -> Status:
     """Say how far a sweep is, also while it runs; errors as in `read`, but a sweep without rows has a status."""
     folder = named(folder)
-    spec, manifest = read_spec(folder, registry), read_manifest(folder)
+    manifest = read_manifest(folder)
+    spec, runs, lost = spec_of(folder, manifest, registry), manifest["runs"], manifest["failed"]
+    del manifest  # the ids of a million tasks
     tasks = plan_tasks(spec)
-    index = using_files([folder], lambda paths: index_files(paths, tasks.names, spec.experiment, spec.seed))
-    there, rows = held(index, len(tasks)), int(index.rows[index.once()].sum())
-    failed = outstanding(manifest["failed"], there, tasks.names, spec.realisations)
+    index = using_files([folder], lambda paths: index_files(paths, tasks.names, spec.experiment, spec.seed)).ordered()
+    there, rows = held(index, len(tasks)), int(index.rows.sum())
+    failed = outstanding(lost, there, tasks.names, spec.realisations)
     agenda = Agenda(spec, tasks, there, failed=failed)
     table: dict[str, Any] = {"task_id": list(tasks.names), "task": labels(spec)}
     table |= {"realisations": np.diff(there.bounds)}
-    lost = tasks.names.ranks([one.task_id for one in failed])
-    table |= {"failed": np.bincount(lost[lost >= 0], minlength=len(tasks))}
+    ranks = tasks.names.ranks([one.task_id for one in failed])
+    table |= {"failed": np.bincount(ranks[ranks >= 0], minlength=len(tasks))}
     table |= {"left": agenda.lacking}
     if spec.experiment.counts:
         table |= dict(zip(("rate", "low", "high"), intervals(there).T, strict=True))
     chunks = count_chunks(tasks, spec.realisations)
-    return Status(folder, chunks, agenda.left, rows, len(index.files), pd.DataFrame(table), manifest["runs"], failed)
+    return Status(folder, chunks, agenda.left, rows, len(index.files), pd.DataFrame(table), runs, failed)

@@ -172,7 +172,7 @@ def _is_manifest(manifest: Mapping[str, Any]) -> bool:
         and 0 <= spec["seed"] < 2**64
         and all(isinstance(section, dict) for name, section in spec.items() if name not in ("experiment", "seed"))
         and isinstance(tasks, list)
-        and all(isinstance(task, str) for task in tasks)
+        and all(isinstance(task, str) and task.isascii() for task in tasks)
         and isinstance(runs, list)
         and all(isinstance(run, dict) for run in runs)
         and all(isinstance(run.get(key), str) for run in runs for key in ("command", "started", "host"))
@@ -185,7 +185,11 @@ def _is_manifest(manifest: Mapping[str, Any]) -> bool:
 
 def read_spec(folder: Path, registry: Registry | None = None) -> Spec:
     """Return the spec that a folder holds a sweep of; errors as `read_manifest`."""
-    manifest = read_manifest(folder)
+    return spec_of(folder, read_manifest(folder), registry)
+
+
+def spec_of(folder: Path, manifest: Mapping[str, Any], registry: Registry | None = None) -> Spec:
+    """Return the spec in the manifest of a folder; errors as `read_manifest`."""
     try:
         return begun_spec(manifest["spec"], registry, manifest["source"])
     except SpecError as error:
@@ -286,7 +290,7 @@ def open_store(folder: Path, spec: Spec, names: Iterable[str], command: str = "r
     except OSError as error:
         raise FolderError(f"{folder} cannot hold a sweep: {error.strerror}.") from None
     with lock:
-        before = check_folder(folder, spec)  # again: it may have been filled before it was locked
+        manifest = _changing(check_folder(folder, spec))  # again: it may have been filled before it was locked
         try:
             _tidy(folder)
         except OSError as error:
@@ -295,11 +299,7 @@ def open_store(folder: Path, spec: Spec, names: Iterable[str], command: str = "r
         entry = {"command": command, "started": started, **machine(), **facts}
         entry |= {} if lock.holds else {"locked": False}
         fixed = _spelled({**VERSIONS, "spec": spec.to_mapping(), "source": spec.source, "tasks": list(names)})
-        manifest = {
-            "derived": before["derived"] if before else {},  # digests of what was made of the rows
-            "failed": before["failed"] if before else [],
-            "runs": [*(before["runs"] if before else []), entry],
-        }
+        manifest["runs"].append(entry)
         store = Store(folder, spec, fixed, manifest, lock)
         store.note()
         try:
@@ -309,6 +309,12 @@ def open_store(folder: Path, spec: Spec, names: Iterable[str], command: str = "r
             raise
         else:
             store.note(ended="done")
+
+
+def _changing(there: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what a run changes of a manifest: digests of what was made of the rows, what failed, and the runs."""
+    there = there or {"derived": {}, "failed": [], "runs": []}
+    return {name: there[name] for name in ("derived", "failed", "runs")}
 
 
 class _Lock:

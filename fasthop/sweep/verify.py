@@ -26,8 +26,8 @@ from fasthop.sweep.store import (
     other_files,
     outstanding,
     read_manifest,
-    read_spec,
     spec_difference,
+    spec_of,
     using_files,
 )
 from fasthop.sweep.summary import damaged
@@ -78,7 +78,8 @@ def verify(folder: str | Path, sample: int = 3, seed: int = 0, registry: Registr
         Where the folder holds no sweep at all.
     """
     folder = named(folder)
-    spec, manifest = read_spec(folder, registry), read_manifest(folder)
+    manifest = read_manifest(folder)
+    spec = spec_of(folder, manifest, registry)
     tasks = plan_tasks(spec)
     problems = [f"{path} is no file of this sweep." for path in other_files(folder)]
     if manifest["tasks"] != list(tasks.names):
@@ -86,13 +87,18 @@ def verify(folder: str | Path, sample: int = 3, seed: int = 0, registry: Registr
     problems += damaged(folder, spec.experiment, manifest["derived"])
 
     def look(paths: list[Path]) -> tuple[int, list[str], Index, list[tuple[Chunk, pa.Table]], int]:
-        found = {path: _looked_at(path, spec, tasks) for path in paths}
-        sound = {path: one for path, one in found.items() if isinstance(one, Entries)}
-        index = joined(list(sound), list(sound.values()), spec.experiment)
+        problems, sound, pieces = [], [], []
+        for path in paths:
+            found = _looked_at(path, spec, tasks)
+            if isinstance(found, str):
+                problems.append(found)
+            else:
+                sound.append(path)
+                pieces.append(found)
+        index = joined(sound, pieces, spec.experiment)
         chosen, foreign = _sample(index, tasks, sample, seed)
         rows = Rows(index, spec.experiment, spec.seed)
-        pieces = [(chunk, rows.of(entries)) for chunk, entries in chosen]
-        return len(paths), [one for one in found.values() if isinstance(one, str)], index, pieces, foreign
+        return len(paths), problems, index, [(chunk, rows.of(entries)) for chunk, entries in chosen], foreign
 
     count, found, index, pieces, foreign = using_files([folder], look)
     there = held(index, len(tasks))

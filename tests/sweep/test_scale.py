@@ -117,6 +117,7 @@ def test_agenda_lacks_what_is_neither_there_nor_failed(there, lost, realisations
         agenda = Agenda(checked, tasks, there_, Shard(number, total), failed)
         chunks = list(agenda)
         assert (len(chunks), agenda.lacking.sum()) == (agenda.left, agenda.left)
+        assert list(agenda.at(range(agenda.left)[::-1])) == chunks[::-1]
         found = {(chunk.task.task_id, chunk.part): list(chunk.realisations) for chunk in chunks}
         assert all(chunk.number % total == number - 1 for chunk in chunks)
         assert not found.keys() & seen.keys()
@@ -393,11 +394,14 @@ def bytes_of(tasks, action):
         tracemalloc.stop()
 
 
-def test_memory_by_the_task_is_small(tmp_path):
+def test_memory_by_the_task_is_small(tmp_path, monkeypatch):
+    monkeypatch.setattr("fasthop.sweep.run.TIMING_SECONDS", 0.2)
     tasks = 4000
     mapping = many(tasks, realisations=1)
     checked = spec_from_mapping(mapping, REGISTRY)
     assert bytes_of(tasks, lambda: Agenda(checked, plan_tasks(checked))) < 120
+    outlook(mapping, registry=REGISTRY, timed=True)
+    assert bytes_of(tasks, lambda: outlook(checked, registry=REGISTRY, timed=True)) < 400
     run(mapping, tmp_path, registry=REGISTRY)
     status(tmp_path, REGISTRY)
     assert bytes_of(tasks, lambda: status(tmp_path, REGISTRY)) < 1200
