@@ -200,9 +200,14 @@ def grid(axes: Any) -> None:
 
 @contextlib.contextmanager
 def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """Give a figure of this size in inches to draw on, and write it as PNG, the same bytes each time."""
+    """Give a figure of this size in inches to draw on, and save it when all is drawn."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     yield figure
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, the same bytes each time."""
     with matplotlib.rc_context({"svg.hashsalt": "fasthop"}):
         figure.savefig(path, format="png", dpi=150, metadata={"Software": None})

@@ -206,13 +206,13 @@ def test_dense_memories_that_are_not_rectified_and_exponential_ones():
     cubic = fh.models.dense_associative_memory(xi, 3, rectified=False)
     v = np.full(16, 0.4)
     h = 16.0 ** (-2 / 3) * xi @ np.tanh(8 * v)
-    field = fh.derivatives.residual(cubic, np.concatenate([v, h])[None])[0]
+    field = fh.residual(cubic, np.concatenate([v, h])[None])[0]
     np.testing.assert_allclose(field[:16], 16.0 ** (-2 / 3) * xi.T @ h**2 - v, atol=1e-13)
     np.testing.assert_allclose(field[16:], 0, atol=1e-13)
     exponential = fh.models.exponential_memory(xi)
     start = np.concatenate([xi, np.tanh(8 * xi) @ xi.T - 16], axis=1)
     h = xi @ np.tanh(8 * xi[3]) - 16
-    field = fh.derivatives.residual(exponential, np.concatenate([xi[3], h])[None])[0]
+    field = fh.residual(exponential, np.concatenate([xi[3], h])[None])[0]
     np.testing.assert_allclose(field[:16], xi.T @ np.exp(h) - xi[3], atol=1e-13)
     ends = fh.settle(exponential, start, t_max=200)
     assert ends.settled.all()

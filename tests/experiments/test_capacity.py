@@ -523,7 +523,7 @@ def test_a_dense_memory_starts_its_memory_neurons_where_the_cue_drives_them():
     cues = fh.flip(there.patterns, 0.1, seed=1, realisations=range(2))
     starts = there.start(cues)
     np.testing.assert_array_equal(starts[..., :40], cues)
-    field = fh.derivatives.residual(there.memory, starts)
+    field = fh.residual(there.memory, starts)
     np.testing.assert_allclose(field[..., 40:], 0, atol=1e-13)
     np.testing.assert_allclose(there.outputs(starts), np.tanh(8 * cues), rtol=1e-14)
     np.testing.assert_array_equal(there.memory.b[:, :40], -0.25)
