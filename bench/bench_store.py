@@ -28,10 +28,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from fasthop.experiments.experiment import REQUIRED, Experiment, Field
+from fasthop.experiments.experiment import REQUIRED, Experiment, Field, realisations_field
 from fasthop.sweep.merge import compact
 from fasthop.sweep.read import read
 from fasthop.sweep.run import run
@@ -43,29 +42,15 @@ ROWS = 8
 FIELDS = (
     Field("coin", "bias", "bias", float, REQUIRED, True, least=0, most=1),
     Field("coin", "sides", "sides", int, REQUIRED, True, least=1),
-    Field("run", "realisations", "realisations", int, REQUIRED, False, least=1),
+    realisations_field("throws of each coin"),
 )
 
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in [
-            ("bias", pa.float64()),
-            ("sides", pa.int64()),
-            ("realisation", pa.int64()),
-            ("heads", pa.int64()),
-            ("lost", pa.int64()),
-            ("thrown", pa.int64()),
-            ("weight", pa.float64()),
-        ]
-    ]
-)
+MEASURED = {"realisation": int, "heads": int, "lost": int, "thrown": int, "weight": float}
 
 
 def rows(task, realisations, seed):
     number = np.array(realisations)
-    columns = {"bias": np.full(len(number), task["bias"]), "sides": np.full(len(number), task["sides"])}
-    columns |= {"realisation": number, "heads": (number + task["sides"]) % 50, "lost": np.zeros_like(number)}
+    columns = {"realisation": number, "heads": (number + task["sides"]) % 50, "lost": np.zeros_like(number)}
     return columns | {"thrown": np.full(len(number), 50), "weight": np.sqrt(number + task["bias"])}
 
 
@@ -80,7 +65,7 @@ def plot(summary, path):
 
 
 COUNTS = "heads", "lost", "thrown"
-COINS = Experiment("coins", FIELDS, SCHEMA, lambda task: [], lambda task: ROWS, rows, summarise, plot, COUNTS)
+COINS = Experiment("coins", FIELDS, MEASURED, lambda task: [], lambda task: ROWS, rows, summarise, plot, COUNTS)
 REGISTRY = {"coins": COINS}
 
 
