@@ -75,25 +75,6 @@ class Limits(NamedTuple):
     kinks: Any
 
 
-class Lanes(NamedTuple):
-    """What a lane keeps from one step to the next, one entry per lane of the widest tile.
-
-    Attributes
-    ----------
-    item, clock, status : int64 arrays
-        Which trajectory it has, _IDLE for none; the steps it has taken; what it is, _LIVE while it goes on.
-    before, slower, moved : float arrays
-        The sizes of the residual and of ẏ a step ago, and the length of that step.
-    """
-
-    item: Any
-    clock: Any
-    status: Any
-    before: Any
-    slower: Any
-    moved: Any
-
-
 class Ends(NamedTuple):
     """One entry per trajectory: state (B, N), status (B,), residual (B,), steps (B,); scratch until it ends."""
 
@@ -250,20 +231,32 @@ def _is_held(y: Any, lane: int, lanes: int, clock: int, anchor: Any, since: Any,
 
 
 @kernel
-def _judge_driven(tile: Tile, lane: int, lanes: int, kept: Lanes, limits: Limits, memory: int, ends: Ends) -> None:
+def _judge_driven(
+    tile: Tile,
+    lane: int,
+    lanes: int,
+    items: Any,
+    clock: Any,
+    status: Any,
+    slower: Any,
+    moved: Any,
+    limits: Limits,
+    memory: int,
+    ends: Ends,
+) -> None:
     """Look for what R has made of a lane that the residual lets go on; ẏ is in `tile.k`."""
-    item, left, speed, status = kept.item[lane], tile.left[lane], tile.speed[lane], kept.status
+    item, left, speed = items[lane], tile.left[lane], tile.speed[lane]
     lost = left * left > limits.tolerance and (status[lane] == _LIVE or status[lane] == UNSETTLED)
     near = limits.near[memory] * max(like(1.0, speed), tile.distance[lane])
-    if lost and speed <= near and _is_steady(tile, lane, lanes, speed, kept.slower[lane], limits, memory):
+    if lost and speed <= near and _is_steady(tile, lane, lanes, speed, slower[lane], limits, memory):
         status[lane] = FALSE_MEMORY
     elif limits.kinks and status[lane] == _LIVE:
         # The places of the end hold the anchor, its step and the longest step until the trajectory ends.
         longest, since = ends.residual[item : item + 1], ends.steps[item : item + 1]
-        longest[0] = max(longest[0], kept.moved[lane])
-        phase = kept.clock[lane] % WINDOW
+        longest[0] = max(longest[0], moved[lane])
+        phase = clock[lane] % WINDOW
         if phase == 0 or phase == OFFSET:
-            held = _is_held(tile.y, lane, lanes, kept.clock[lane], ends.state[item], since, longest)
+            held = _is_held(tile.y, lane, lanes, clock[lane], ends.state[item], since, longest)
             if held and lost:
                 status[lane] = KINK
     if status[lane] != _LIVE and status[lane] != NOT_FINITE:
@@ -271,22 +264,23 @@ def _judge_driven(tile: Tile, lane: int, lanes: int, kept: Lanes, limits: Limits
 
 
 @kernel
-def _pack(y: Any, neurons: int, lanes: int, fewer: int, kept: Lanes) -> None:
+def _pack(y: Any, neurons: int, lanes: int, fewer: int, item: Any, clock: Any, kept: Any) -> None:
     """Move the live lanes to the left of a tile of `fewer` lanes. A row only moves down, so one pass in place."""
     for i in range(neurons):
         to = i * fewer
         for lane in range(lanes):
-            if kept.item[lane] >= 0:
+            if item[lane] >= 0:
                 y[to] = y[i * lanes + lane]
                 to += 1
         y[to : (i + 1) * fewer] = 0
-    to = 0
+    to, width = 0, kept.size // 3
     for lane in range(lanes):
-        if kept.item[lane] >= 0:
-            kept.item[to], kept.clock[to] = kept.item[lane], kept.clock[lane]
-            kept.before[to], kept.slower[to], kept.moved[to] = kept.before[lane], kept.slower[lane], kept.moved[lane]
+        if item[lane] >= 0:
+            item[to], clock[to] = item[lane], clock[lane]
+            for at in range(0, kept.size, width):
+                kept[at + to] = kept[at + lane]
             to += 1
-    kept.item[to:lanes] = _IDLE
+    item[to:lanes] = _IDLE
 
 
 @kernel
@@ -301,95 +295,6 @@ def _next_item(taken: Any, memory: int, first: Any) -> int:
 
 
 @kernel
-def _lanes_of(floats: Any, integers: Any) -> Lanes:
-    """Lay what lanes keep out over the buffers of a worker, empty."""
-    width = integers.size // 3
-    kept = floats[floats.size - 3 * width :]
-    kept[:] = 0
-    return Lanes(
-        integers[:width],
-        integers[width : 2 * width],
-        integers[2 * width :],
-        kept[:width],
-        kept[width : 2 * width],
-        kept[2 * width :],
-    )
-
-
-@kernel
-def _fill(y: Any, neurons: int, widest: int, starts: Any, first: Any, taken: Any, memory: int, kept: Lanes) -> int:
-    """Take up to `widest` trajectories, and lay their starts out over as many lanes; return how many there are."""
-    line, live = LINE // y.itemsize, 0
-    while live < widest:
-        item = _next_item(taken, memory, first)
-        if item == _IDLE:
-            break
-        kept.item[live], kept.clock[live] = item, 0
-        live += 1
-    lanes = -(-live // line) * line
-    kept.item[live:lanes] = _IDLE
-    y[: neurons * lanes] = 0
-    for lane in range(live):
-        _load(y, lane, lanes, starts[kept.item[lane]])
-    return live
-
-
-@kernel
-def _judge_lanes(tile: Tile, lanes: int, kept: Lanes, limits: Limits, memory: int, driven: bool, ends: Ends) -> None:
-    """Say of every lane what it is by its residual, which is in `tile.k`."""
-    for lane in range(lanes):
-        item = kept.item[lane]
-        if item != _IDLE:
-            status = _judge(tile, lane, lanes, kept.clock[lane], kept.before[lane], limits, memory)
-            kept.status[lane] = status
-            if status == NOT_FINITE:
-                ends.residual[item] = np.nan
-            elif status != _LIVE and not driven:
-                ends.residual[item] = _relative(tile, lane, lanes, limits.fixed.shape[1])
-
-
-@kernel
-def _judge_driven_lanes(tile: Tile, lanes: int, kept: Lanes, limits: Limits, memory: int, ends: Ends) -> None:
-    """Look for what R has made of every lane; ẏ is in `tile.k`."""
-    _measure_size(tile.k, tile.speed)
-    _fold(tile.speed, lanes)
-    for lane in range(lanes):
-        if kept.item[lane] != _IDLE:
-            _judge_driven(tile, lane, lanes, kept, limits, memory, ends)
-        kept.slower[lane] = tile.speed[lane]
-
-
-@kernel
-def _retire(y: Any, lanes: int, kept: Lanes, ends: Ends) -> int:
-    """Write what has ended, and leave its lanes idle; return how many there are."""
-    ended = 0
-    for lane in range(lanes):
-        item = kept.item[lane]
-        if item != _IDLE and kept.status[lane] != _LIVE:
-            _store(y, lane, lanes, ends.state[item])
-            ends.status[item], ends.steps[item] = kept.status[lane], kept.clock[lane]
-            kept.item[lane] = _IDLE
-            ended += 1
-    return ended
-
-
-@kernel
-def _refill(y: Any, lanes: int, starts: Any, first: Any, taken: Any, memory: int, kept: Lanes) -> int:
-    """Give idle lanes the next trajectories of the queue, while there are some; return how many were taken."""
-    more = 0
-    for lane in range(lanes):
-        if kept.item[lane] == _IDLE:
-            item = _next_item(taken, memory, first)
-            if item == _IDLE:
-                break
-            _load(y, lane, lanes, starts[item])
-            kept.item[lane], kept.clock[lane] = item, 0
-            kept.before[lane], kept.slower[lane], kept.moved[lane] = 0, 0, 0
-            more += 1
-    return more
-
-
-@kernel
 def _run_tile(
     tables: Tables,
     memory: int,
@@ -398,7 +303,8 @@ def _run_tile(
     starts: Any,
     first: Any,
     taken: Any,
-    widest: int,
+    most_lanes: int,
+    helpers: int,
     floats: Any,
     integers: Any,
     ends: Ends,
@@ -406,14 +312,34 @@ def _run_tile(
 ) -> int:
     """Fill a tile from one memory's queue and work until every lane has ended; return the steps paid.
 
-    Lanes that end are refilled while others live. A tile that ends as a whole returns instead of refilling itself.
+    Lanes that end are refilled while others live. `helpers` workers are on the memory: where less is left than fills
+    their tiles, each takes its share, which is why a tile that ends as a whole returns instead of refilling itself.
     """
     neurons, line = starts.shape[1], LINE // floats.itemsize
     h, driven = limits.step[memory], tables.drive != NONE
     weights, drive_weights = tables.weights[memory], tables.drive_weights[memory]
-    kept = _lanes_of(floats, integers)
-    live = _fill(floats, neurons, widest, starts, first, taken, memory, kept)
+    width = integers.size // 3
+    items, clock, status = integers[:width], integers[width : 2 * width], integers[2 * width :]
+    # Of every lane, the size of the residual and of ẏ a step ago, and the length of that step.
+    kept = floats[floats.size - 3 * width :]
+    before, slower, moved = kept[:width], kept[width : 2 * width], kept[2 * width :]
+
+    share = -(-(first[memory + 1] - first[memory] - taken[memory]) // helpers)
+    widest = min(most_lanes, -(-share // line) * line)
+    live = 0
+    while live < widest:
+        item = _next_item(taken, memory, first)
+        if item == _IDLE:
+            break
+        items[live] = item
+        clock[live] = 0
+        live += 1
     lanes = -(-live // line) * line
+    items[live:lanes] = _IDLE
+    kept[:] = 0
+    floats[: neurons * lanes] = 0
+    for lane in range(live):
+        _load(floats, lane, lanes, starts[items[lane]])
     tile = shape_tile(tables, memory, floats, lanes, stop)
 
     paid, oldest = 0, 0
@@ -426,16 +352,40 @@ def _run_tile(
         ending = _count_ending(tile.residual, tile.distance, tile.poison, lanes, limits.near[memory], limits.escape)
         looked = ending > 0 or driven or oldest >= limits.most_steps[memory]
         if looked:
-            _judge_lanes(tile, lanes, kept, limits, memory, driven, ends)
-        kept.before[:lanes] = tile.residual[:lanes]
+            for lane in range(lanes):
+                if items[lane] != _IDLE:
+                    status[lane] = _judge(tile, lane, lanes, clock[lane], before[lane], limits, memory)
+                    if status[lane] == NOT_FINITE:
+                        ends.residual[items[lane]] = np.nan
+                    elif status[lane] != _LIVE and not driven:
+                        ends.residual[items[lane]] = _relative(tile, lane, lanes, neurons)
+                before[lane] = tile.residual[lane]
+        else:
+            before[:lanes] = tile.residual[:lanes]
         if driven:
             _measure_relative(tile.y, tile.k, tile.left)
             _fold(tile.left, lanes)
         velocity(tables, weights, drive_weights, tile, tile.y, lanes)
         if driven:
-            _judge_driven_lanes(tile, lanes, kept, limits, memory, ends)
-        ended = _retire(tile.y, lanes, kept, ends) if looked else 0
-        kept.clock[:lanes] += 1
+            _measure_size(tile.k, tile.speed)
+            _fold(tile.speed, lanes)
+            for lane in range(lanes):
+                if items[lane] != _IDLE:
+                    _judge_driven(tile, lane, lanes, items, clock, status, slower, moved, limits, memory, ends)
+                slower[lane] = tile.speed[lane]
+        ended = 0
+        if looked:
+            for lane in range(lanes):
+                item = items[lane]
+                if item == _IDLE or status[lane] == _LIVE:
+                    continue
+                _store(tile.y, lane, lanes, ends.state[item])
+                ends.status[item] = status[lane]
+                ends.steps[item] = clock[lane]
+                items[lane] = _IDLE
+                ended += 1
+        for lane in range(lanes):
+            clock[lane] += 1
         oldest += 1
         live -= ended
         if live == 0:
@@ -444,13 +394,22 @@ def _run_tile(
         if limits.kinks:
             measure_step(method, tile, h, tile.speed)
             _fold(tile.speed, lanes)
-            kept.moved[:lanes] = tile.speed[:lanes]
+            moved[:lanes] = tile.speed[:lanes]
         if ended == 0:
             continue
-        live += _refill(tile.y, lanes, starts, first, taken, memory, kept)
+        for lane in range(lanes):
+            if items[lane] == _IDLE:
+                item = _next_item(taken, memory, first)
+                if item == _IDLE:
+                    break
+                _load(tile.y, lane, lanes, starts[item])
+                items[lane] = item
+                clock[lane] = 0
+                before[lane], slower[lane], moved[lane] = 0, 0, 0
+                live += 1
         fewer = -(-live // line) * line
         if fewer < lanes:
-            _pack(floats, neurons, lanes, fewer, kept)
+            _pack(floats, neurons, lanes, fewer, items, clock, kept)
             lanes = fewer
             tile = shape_tile(tables, memory, floats, lanes, stop)
     return paid
@@ -513,21 +472,15 @@ def work(
         limits.kinks,
     )
     ends = Ends(borrow(ends.state), borrow(ends.status), borrow(ends.residual), borrow(ends.steps))
-    workers, memories, line = floats.shape[0], first.size - 1, LINE // floats.itemsize
+    workers, memories = floats.shape[0], first.size - 1
     floats, integers = borrow(floats)[worker], borrow(integers)[worker]
     paid = 0
     for turn in range(memories):
         # Each worker begins at its own share of the memories and then helps with those of the others.
         memory = (worker * memories // workers + turn) % memories
         helpers = max(1, workers // memories)
-        while not stopped(stop):
-            left = first[memory + 1] - first[memory] - taken[memory]
-            if left <= 0:
-                break
-            # Where less is left than fills the tiles of all helpers, each takes its share.
-            share = -(-left // helpers)
-            widest = min(most_lanes, -(-share // line) * line)
+        while taken[memory] < first[memory + 1] - first[memory] and not stopped(stop):
             paid += _run_tile(
-                tables, memory, method, limits, starts, first, taken, widest, floats, integers, ends, stop
+                tables, memory, method, limits, starts, first, taken, most_lanes, helpers, floats, integers, ends, stop
             )
     return paid
