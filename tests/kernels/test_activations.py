@@ -483,7 +483,8 @@ def test_legendre_is_the_difference_where_it_does_not_cancel(activation):
 FORMULAS = [
     name
     for name in vars(kernels)
-    if "_" in name and name.rpartition("_")[2] in {"g", "slope", "lagrangian", "legendre", "inverse", "newton"}
+    if "_" in name
+    and name.rpartition("_")[2] in {"g", "slope", "lagrangian", "legendre", "inverse", "newton"}
     and not name.startswith(("softmax", "normal", "apply"))
 ]
 
