@@ -11,7 +11,7 @@ import fasthop_kernels
 PACKAGE = Path(fasthop_kernels.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 #: Formulas and steps: what a GPU could run as it stands.
-STEP_FILES = [PACKAGE / f"{name}.py" for name in ("activations", "flows", "steppers", "products")]
+STEP_FILES = [PACKAGE / f"dynamics/{name}.py" for name in ("activations", "flows", "steppers", "products")]
 
 HOUSE = {"kernel", "formula"}
 ALLOCATORS = {
@@ -56,7 +56,7 @@ def misdeeds(source):
     return found
 
 
-@pytest.mark.parametrize("path", [*STEP_FILES, PACKAGE / "ensemble.py"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*STEP_FILES, PACKAGE / "dynamics/ensemble.py"], ids=lambda path: path.stem)
 def test_steps_allocate_nothing_and_know_no_exceptions_or_words(path):
     source = path.read_text(encoding="utf-8")
     assert list(compiled_functions(ast.parse(source)))

@@ -82,12 +82,14 @@ def test_c8_block_directions():
     memory, y = blocks()
     dead = fh.dead_neurons(memory, y)
     assert (dead.k == 1 + 2 + 1 + 1 + 2).all()
+    scales = np.array([name == "scale" for _, kind in memory.spans for name in kind.block_directions])
     for i, state in enumerate(y):
         V = dead.directions(i)
         assert V.shape == (15, 7)
         np.testing.assert_allclose(V.T @ V, np.eye(7), atol=1e-15)
         # Neurons come first; a block may be moved to both sides, scales only as far as they stay positive.
-        c = np.concatenate([RNG.uniform(0, 9, 2), 0.3 * RNG.standard_normal(5)])
+        moves = 0.3 * RNG.standard_normal(5)
+        c = np.concatenate([RNG.uniform(0, 9, 2), np.where(scales, abs(moves), moves)])
         np.testing.assert_allclose(g_of(memory, state + V @ c), g_of(memory, state), atol=1e-14)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from fasthop.experiments import EXPERIMENTS
+from fasthop.experiments import EXPERIMENTS, capacity
 from fasthop.statistics import over_realisations, with_undecided, with_undecided_rows
 from fasthop.sweep import index as indices
 from fasthop.sweep import plan as plans
@@ -31,6 +31,7 @@ from fasthop.sweep.run import here, outlook, run
 from fasthop.sweep.spec import load_spec, spec_from_mapping
 from fasthop.sweep.status import status
 from fasthop.sweep.verify import verify
+from rows import rows_of
 from sweep.coins import COINS, REGISTRY, spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -301,10 +302,9 @@ def test_every_experiment_sums_up_task_by_task(tmp_path, monkeypatch, name):
 @pytest.mark.parametrize("none", [False, True])
 def test_capacity_of_tasks_of_any_size_is_that_of_each(share, none):
     """Bit for bit, whatever the order of the rows, with and without retrieved cues; rates against plain pandas."""
-    rows = EXPERIMENTS["capacity"].rows
     checked = load_spec({"experiment": "capacity", **TINY["capacity"]})
     (task, *_) = plan_tasks(checked)
-    one = pd.DataFrame(rows(task.parameters, range(12), 0))
+    one = rows_of(capacity, task.parameters, range(12), 0)
     frame = pd.concat([one.assign(task_id=f"{rank:016x}", flip=rank / 10) for rank in range(9)], ignore_index=True)
     rng = np.random.default_rng(3)
     trials = rng.integers(0, 5, (len(frame), 3))
