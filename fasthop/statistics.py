@@ -14,10 +14,13 @@ __all__ = [
     "bootstrap",
     "clopper_pearson",
     "over_realisations",
+    "over_rows",
     "ratio_interval",
+    "ratio_rows",
     "t_interval",
     "wilson",
     "with_undecided",
+    "with_undecided_rows",
 ]
 
 
