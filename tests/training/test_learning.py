@@ -114,7 +114,7 @@ def test_the_patterns_of_low_rank_weights_are_learned():
 def test_the_result_does_not_depend_on_threads():
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import numba; numba.set_num_threads(int(sys.argv[2]))\n"
-        "from training import test_fit as t; import fasthop as fh\n"
+        "from training import test_learning as t; import fasthop as fh\n"
         "found = fh.training.fit(t.chain(), t.INPUTS, t.TARGETS, epochs=3)\n"
         "print(found.memory.weights.stored.tobytes().hex())"
     )
@@ -129,7 +129,7 @@ def test_the_result_does_not_depend_on_threads():
 def test_killed_and_continued_it_ends_the_same(tmp_path):
     code = (
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"
-        "from training import test_fit as t; import fasthop as fh\n"
+        "from training import test_learning as t; import fasthop as fh\n"
         "fit, epochs = sys.modules[fh.training.fit.__module__], list(range(150))\n"
         "write = fit.replace_file\n"
         "def replace_file(*given):\n"
