@@ -295,13 +295,11 @@ def _info(arguments: argparse.Namespace) -> int:
 
     statistics = getattr(ensemble.work, "stats", None)  # a plain function under NUMBA_DISABLE_JIT
     cache = getattr(statistics, "cache_path", None)
-    threads = numba.get_num_threads()  # starts them, which is when numba chooses its threading layer
     lines = {
         "fasthop": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in ("numba", "numpy", "scipy", "pandas", "pyarrow")},
-        "threads": threads,
-        "threading layer": numba.threading_layer(),
+        "threads": numba.get_num_threads(),
         "instruction set": instruction_set(),
         "BLAS": ", ".join(" ".join(library.values()) for library in blas()),
         "kernel cache": cache or "none; every process compiles anew",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 
-class Result:
+class Result(abc.ABC):
     """Base of the dataclasses that functions return; they pickle, too.
 
     Two are equal where they are of one kind and every number is the same, NaN included.
@@ -26,13 +27,13 @@ class Result:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_short()})"
 
+    @abc.abstractmethod
     def in_short(self) -> str:
         """Say in one line how much there is and what came of it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each state."""
-        raise NotImplementedError
 
 
 def _same(one: Any, two: Any) -> bool:

@@ -77,14 +77,6 @@ def test_wall_stops_everything_else(tmp_path):
         assert f"fasthop_kernels -> {module} " in done.stdout
 
 
-def test_serial_prange_is_an_error():
-    from numba import njit
-    from numba.core.errors import NumbaPerformanceWarning
-
-    with pytest.raises(NumbaPerformanceWarning):
-        njit(parallel=True)(lambda x: x + 1)(1.0)
-
-
 # --- the digits -----------------------------------------------------------------------------------------------------
 
 
